@@ -1,0 +1,129 @@
+package coordinator
+
+import "time"
+
+// Event is something that happened; see the types that implement it.
+type Event interface{ event() }
+
+// Subscribed begins a subscription with the leading master. Nothing that was heard before counts as settled.
+type Subscribed struct {
+	At          time.Time
+	FrameworkID string
+}
+
+// Offers are resources that Mesos offers. Each of them is answered by exactly one action of the same step.
+type Offers struct {
+	At     time.Time
+	Offers []Offer
+}
+
+// Offer is one offer, with the resources of all usable roles and reservations added up.
+type Offer struct {
+	ID          string
+	Agent       string // agent ID
+	Host        string // address of the agent
+	CPUs        int64  // thousandths of a CPU, as Mesos rounds them
+	MemoryMB    int64
+	Ports       []PortRange
+	Attributes  map[string]string
+	Unavailable bool // the operator announced maintenance that has begun or begins soon
+}
+
+// PortRange is a range of ports, both ends included.
+type PortRange struct{ First, Last int }
+
+// Rescinded says that offers are no longer valid. Offers are answered at once and never held, so it changes nothing; an
+// accept that was under way comes back as a dropped task.
+type Rescinded struct {
+	At    time.Time
+	Offer string
+}
+
+// Report is a task status. It settles what it is about, whoever sent it.
+type Report struct {
+	At      time.Time
+	Task    string // task ID
+	Agent   string
+	Outcome Outcome
+	Fault   Fault  // whose fault a failure is, as far as the sender knows
+	Message string // in words
+	UUID    string // set if the sender waits for an acknowledgement (raw bytes)
+	Ready   bool   // with Alive: the node has joined a cluster
+	Cluster string // with Ready: UUID of that cluster
+}
+
+// Outcome is what a task state means for the node's two volumes.
+type Outcome int
+
+// Which Mesos task states mean what is decided in the scheduler's translation, from this table:
+//
+//	Alive   RUNNING
+//	Pending STAGING STARTING KILLING
+//	Over    FINISHED KILLED ERROR DROPPED GONE GONE_BY_OPERATOR, and FAILED when our executor sent it
+//	Unsure  LOST UNKNOWN, and FAILED made up by agent or master: the executor died, its container may still write
+//	Away    UNREACHABLE
+const (
+	Pending Outcome = iota // says nothing new
+	Alive
+	Over   // certainly not running, volumes unmounted
+	Unsure // may still be running
+	Away   // may still be running, on an agent that Mesos cannot reach
+)
+
+// Fault says who is to blame for a failure, hence who must wait before the next try.
+type Fault int
+
+// The faults.
+const (
+	FaultNode    Fault = iota // the node itself: it waits
+	FaultAgent                // image, volume driver or engine on this agent: node and agent wait
+	FaultVolume               // the volume is held by another host: the node waits, but briefly
+	FaultRefused              // the node refuses its volumes or its cluster: an operator decides
+	FaultNone                 // nobody's: killed on purpose, drained, or the launch never arrived
+)
+
+// AgentLost says that Mesos gave up an agent: no answer will come from it.
+type AgentLost struct {
+	At    time.Time
+	Agent string
+}
+
+// HostSilent says that the heartbeat of a host stood still for the take-over time: it is dead or has fenced itself. It is
+// only ever sent for hosts whose volumes refuse an old writer.
+type HostSilent struct {
+	At   time.Time
+	Host string
+}
+
+// Tick lets time pass.
+type Tick struct{ At time.Time }
+
+// Scale sets how many nodes are wanted.
+type Scale struct {
+	At     time.Time
+	Target int
+}
+
+// Order is an operator's intent for one node: Restart or Retire, or Keep to take back either.
+type Order struct {
+	At     time.Time
+	Node   NodeID
+	Intent Intent
+}
+
+// Forgive lets a held node start again, and lets it begin with an empty data volume.
+type Forgive struct {
+	At   time.Time
+	Node NodeID
+}
+
+func (Subscribed) event() {}
+func (Offers) event()     {}
+func (Rescinded) event()  {}
+func (Report) event()     {}
+func (AgentLost) event()  {}
+func (HostSilent) event() {}
+func (Tick) event()       {}
+func (Scale) event()      {}
+func (Order) event()      {}
+func (Forgive) event()    {}

@@ -1,0 +1,144 @@
+package coordinator
+
+import (
+	"fmt"
+	"slices"
+	"time"
+)
+
+// report takes in a task status. Whatever it says, it is acknowledged if the sender waits for that.
+func (t *turn) report(r Report) {
+	id, epoch, ours := ParseTaskID(t.state.Framework, r.Task)
+	n := t.state.node(id)
+	switch {
+	case !ours:
+	case n == nil || epoch != n.Epoch:
+		t.stale(r)
+	default:
+		t.current(n, r)
+	}
+	if r.UUID != "" {
+		t.do(Acknowledge{Task: r.Task, Agent: r.Agent, UUID: r.UUID})
+	}
+}
+
+// stale handles a report of a launch that was replaced, or that the state knows nothing of: it changes no node, and what it
+// reports must not run.
+func (t *turn) stale(r Report) {
+	if r.Outcome == Alive || r.Outcome == Pending {
+		t.kill(TaskRef{Task: r.Task, Agent: r.Agent})
+	}
+}
+
+func (t *turn) current(n *Node, r Report) {
+	n.Settled = true
+	if r.Message != "" && r.Outcome != Alive {
+		n.Problem = r.Message
+	}
+	switch r.Outcome {
+	case Pending:
+	case Alive:
+		t.alive(n, r)
+	case Over:
+		t.over(n, r)
+	case Unsure, Away:
+		t.unsure(n, r)
+	}
+}
+
+// alive also takes back a node that was thought over: an operator may have declared an agent gone that was not.
+func (t *turn) alive(n *Node, r Report) {
+	news := n.Phase != Running
+	t.enter(n, Running)
+	if news {
+		t.tell(*n, t.state.seeds())
+	}
+	if r.Ready {
+		t.joined(n, r)
+	}
+}
+
+// joined records that a node is part of a cluster. The first cluster seen is the only one the framework will ever have.
+func (t *turn) joined(n *Node, r Report) {
+	if t.state.ClusterUUID == "" {
+		t.state.ClusterUUID = r.Cluster
+	}
+	if r.Cluster != t.state.ClusterUUID {
+		t.hold(n, fmt.Sprintf("node is in cluster %s, the others are in %s", r.Cluster, t.state.ClusterUUID))
+		return
+	}
+	n.Ready, n.Joined, n.Problem = true, true, ""
+	delete(t.state.Agents, n.Place.Agent)
+}
+
+func (t *turn) over(n *Node, r Report) {
+	if n.Phase == Vacant {
+		return
+	}
+	t.blame(n, r)
+	t.vacate(n)
+}
+
+func (t *turn) unsure(n *Node, r Report) {
+	if n.Phase == Vacant {
+		return
+	}
+	if n.Phase != Lost && r.Outcome == Unsure {
+		t.blame(n, r)
+	}
+	t.enter(n, Lost)
+	n.AgentGone = r.Outcome == Away
+}
+
+// blame makes whoever caused a failure wait.
+func (t *turn) blame(n *Node, r Report) {
+	if n.Phase == Running && t.now.Sub(n.Since) >= longRun {
+		n.Failures = 0
+	}
+	if !n.Killed.IsZero() {
+		return // it ended because it was told to
+	}
+	switch r.Fault {
+	case FaultNone:
+	case FaultNode:
+		t.fail(n)
+	case FaultAgent:
+		t.fail(n)
+		t.blameAgent(n)
+	case FaultVolume:
+		n.NotBefore = t.now.Add(backoffVolume)
+	case FaultRefused:
+		t.hold(n, r.Message)
+	}
+}
+
+func (t *turn) fail(n *Node) {
+	n.Failures++
+	n.NotBefore = t.now.Add(backoff(n.Failures))
+}
+
+func (t *turn) blameAgent(n *Node) {
+	a := t.state.Agents[n.Place.Agent]
+	a.Failures++
+	if !slices.Contains(a.Failed, n.ID) {
+		a.Failed = append(slices.Clone(a.Failed), n.ID)
+	}
+	wait := backoff(a.Failures)
+	if len(a.Failed) >= setAsideAfter {
+		wait = setAsideFor
+	}
+	a.NotBefore = t.now.Add(wait)
+	if t.state.Agents == nil {
+		t.state.Agents = map[string]Agent{}
+	}
+	t.state.Agents[n.Place.Agent] = a
+}
+
+// hold leaves a node to an operator: starting it again would only repeat the harm.
+func (t *turn) hold(n *Node, why string) {
+	n.Held = why
+	t.do(Note{Node: n.ID, Text: why})
+}
+
+// waiting reports whether an agent must be left alone for now.
+func (a Agent) waiting(now time.Time) bool { return now.Before(a.NotBefore) }

@@ -1,0 +1,159 @@
+package coordinator
+
+import (
+	"maps"
+	"slices"
+	"time"
+)
+
+// Phase is where a node is in its life; see the package comment.
+type Phase string
+
+// The phases of a node.
+const (
+	Vacant  Phase = "vacant"  // nothing runs, nothing was asked for
+	Claimed Phase = "claimed" // a launch was saved and perhaps sent; not heard of yet
+	Running Phase = "running" // its executor said so
+	Lost    Phase = "lost"    // it may or may not run
+)
+
+// Intent is what an operator wants of one node, beyond that it runs.
+type Intent string
+
+// The intents. A new one replaces the old.
+const (
+	Keep    Intent = ""        // run it
+	Restart Intent = "restart" // stop it once; it is launched again
+	Retire  Intent = "retire"  // stop it and launch it no more, until it is wanted again by scale
+)
+
+// Place is where a node runs or ran last.
+type Place struct {
+	Agent         string `json:"agent,omitempty"` // Mesos agent ID
+	Host          string `json:"host,omitempty"`  // address of that agent, used to bind and to publish
+	HTTPPort      int    `json:"http_port,omitempty"`
+	TransportPort int    `json:"transport_port,omitempty"`
+	Zone          string `json:"zone,omitempty"` // value of the attribute that nodes are spread over
+}
+
+// Node is what is known of one ID. It is comparable on purpose: the store writes the nodes whose value changed.
+type Node struct {
+	ID        NodeID    `json:"id"`
+	Epoch     uint64    `json:"epoch"` // launches so far; a fencing token that only grows
+	Phase     Phase     `json:"phase"`
+	Since     time.Time `json:"since"` // when the phase began
+	Place     Place     `json:"place"`
+	Intent    Intent    `json:"intent,omitempty"`
+	AgentGone bool      `json:"agent_gone,omitempty"` // while Lost: Mesos gave up the agent, so waiting for it is pointless
+	Settled   bool      `json:"settled,omitempty"`    // heard of since the latest subscription
+	Asked     time.Time `json:"asked,omitzero"`       // latest reconciliation of this node
+	Killed    time.Time `json:"killed,omitzero"`      // latest kill sent to this epoch
+	Ready     bool      `json:"ready,omitempty"`      // joined a cluster in this epoch
+	Joined    bool      `json:"joined,omitempty"`     // joined the cluster in some epoch: its data volume must not be empty
+	Failures  int       `json:"failures,omitempty"`   // in a row, without a long run between
+	NotBefore time.Time `json:"not_before,omitzero"`  // backoff: no launch earlier
+	Held      string    `json:"held,omitempty"`       // why an operator must decide first (see Forgive); empty: nothing to decide
+	Problem   string    `json:"problem,omitempty"`    // latest failure in words
+}
+
+// Agent is what is remembered of an agent on which launches failed.
+type Agent struct {
+	Failures  int       `json:"failures"`
+	NotBefore time.Time `json:"not_before"`
+	Failed    []NodeID  `json:"failed,omitempty"` // different nodes that failed there; enough of them set the agent aside
+}
+
+// State is all that must survive a restart of the scheduler. Nodes[i] has ID i+1; a node once made stays, so that its epoch
+// does. Step never changes a State in place.
+type State struct {
+	Framework      string           `json:"framework"`                 // name, prefix of everything
+	FrameworkID    string           `json:"framework_id,omitempty"`    // given by Mesos at the first subscription
+	Target         int              `json:"target"`                    // nodes wanted
+	InitialMasters []string         `json:"initial_masters,omitempty"` // node names for the very first start; nil until chosen
+	ClusterUUID    string           `json:"cluster_uuid,omitempty"`    // empty until a cluster was seen; never changes after
+	Agents         map[string]Agent `json:"agents,omitempty"`          // only those with failures
+	Subscribed     time.Time        `json:"subscribed,omitzero"`       // beginning of the latest subscription
+	Listed         time.Time        `json:"listed,omitzero"`           // latest request for all tasks (implicit reconciliation)
+	Suppressed     bool             `json:"suppressed,omitempty"`      // offers were asked to stop
+	Wanting        int              `json:"wanting,omitempty"`         // nodes that an offer could start
+	Revived        time.Time        `json:"revived,omitzero"`          // latest request for offers
+	Nodes          []Node           `json:"-"`                         // stored one by one
+}
+
+// NewState is the state of a framework that has never run.
+func NewState(framework string, target int) State {
+	s := State{Framework: framework}
+	s.scale(target)
+	return s
+}
+
+// clone copies s, so that changing the copy leaves s as it is.
+func (s State) clone() State {
+	s.Nodes = slices.Clone(s.Nodes)
+	s.Agents = maps.Clone(s.Agents)
+	return s
+}
+
+// scale sets the target. Retired nodes are taken back before new IDs are made: the lowest ID first.
+func (s *State) scale(target int) {
+	s.Target = target
+	missing := target
+	for _, n := range s.Nodes {
+		if n.Intent != Retire {
+			missing--
+		}
+	}
+	for i := range s.Nodes {
+		if missing > 0 && s.Nodes[i].Intent == Retire {
+			s.Nodes[i].Intent = Keep
+			missing--
+		}
+	}
+	for ; missing > 0; missing-- {
+		s.Nodes = append(s.Nodes, Node{ID: NodeID(len(s.Nodes) + 1), Phase: Vacant})
+	}
+}
+
+// wanted tells by index which nodes are to run: the lowest IDs that are not retired, as many as the target says.
+func (s *State) wanted() []bool {
+	wanted := make([]bool, len(s.Nodes))
+	left := s.Target
+	for i, n := range s.Nodes {
+		wanted[i] = left > 0 && n.Intent != Retire
+		if wanted[i] {
+			left--
+		}
+	}
+	return wanted
+}
+
+// launched counts the nodes that run or may run.
+func (s *State) launched() int {
+	count := 0
+	for _, n := range s.Nodes {
+		if n.Phase != Vacant {
+			count++
+		}
+	}
+	return count
+}
+
+// node returns the node with an ID, nil if there is none.
+func (s *State) node(id NodeID) *Node {
+	if id < 1 || int(id) > len(s.Nodes) {
+		return nil
+	}
+	return &s.Nodes[id-1]
+}
+
+// seeds are the transport addresses that nodes look for each other at: those of the lowest IDs that may be alive. A few are
+// enough, because Elasticsearch learns of the others from any of them.
+func (s *State) seeds() []string {
+	var seeds []string
+	for _, n := range s.Nodes {
+		if n.Phase != Vacant && !n.AgentGone && len(seeds) < maxSeeds {
+			seeds = append(seeds, Address(n.Place.Host, n.Place.TransportPort))
+		}
+	}
+	return seeds
+}

@@ -1,0 +1,172 @@
+package coordinator
+
+import (
+	"fmt"
+	"slices"
+	"time"
+)
+
+// Step takes in one event. The state that comes back must be durable before any of the actions is carried out, and the
+// actions are to be carried out in order. If saving fails, both are to be dropped and s stays in force.
+func (r Rules) Step(s State, e Event) (State, []Action) {
+	t := &turn{rules: r, state: s.clone()}
+	seeds := s.seeds()
+	t.take(e)
+	t.stopUnwanted()
+	t.askForOffers()
+	if after := t.state.seeds(); !slices.Equal(seeds, after) {
+		t.announce(after)
+	}
+	return t.state, t.actions
+}
+
+// turn is one step under way.
+type turn struct {
+	rules   Rules
+	state   State
+	now     time.Time // of the event
+	actions []Action
+}
+
+func (t *turn) take(e Event) {
+	switch e := e.(type) {
+	case Subscribed:
+		t.now = e.At
+		t.subscribed(e)
+	case Offers:
+		t.now = e.At
+		t.offers(e.Offers)
+	case Rescinded:
+		t.now = e.At
+	case Report:
+		t.now = e.At
+		t.report(e)
+	case AgentLost:
+		t.now = e.At
+		t.lose(func(p Place) bool { return p.Agent == e.Agent })
+	case HostSilent:
+		t.now = e.At
+		t.hostSilent(e)
+	case Tick:
+		t.now = e.At
+		t.tick()
+	case Scale:
+		t.now = e.At
+		t.state.scale(e.Target)
+	case Order:
+		t.now = e.At
+		t.order(e)
+	case Forgive:
+		t.now = e.At
+		t.forgive(e)
+	default:
+		panic(fmt.Sprintf("coordinator: no rule for event %T", e))
+	}
+}
+
+func (t *turn) do(a ...Action) { t.actions = append(t.actions, a...) }
+
+// subscribed forgets what was settled: updates may have been missed while there was no subscription.
+func (t *turn) subscribed(e Subscribed) {
+	t.state.FrameworkID = e.FrameworkID
+	t.state.Subscribed = e.At
+	for i := range t.state.Nodes {
+		t.state.Nodes[i].Settled = t.state.Nodes[i].Phase == Vacant
+	}
+	t.ask(func(Node) bool { return true })
+	t.list()
+	t.announce(t.state.seeds())
+}
+
+// lose marks the nodes at some places as lost together with their agent.
+func (t *turn) lose(at func(Place) bool) {
+	for i := range t.state.Nodes {
+		n := &t.state.Nodes[i]
+		if n.Phase == Vacant || !at(n.Place) {
+			continue
+		}
+		t.enter(n, Lost)
+		n.AgentGone = true
+	}
+}
+
+// hostSilent acts before Mesos does. It would be wrong for volumes that don't refuse the old writer.
+func (t *turn) hostSilent(e HostSilent) {
+	if t.rules.Fencing {
+		t.lose(func(p Place) bool { return p.Host == e.Host })
+	}
+}
+
+// enter moves a node to a phase.
+func (t *turn) enter(n *Node, p Phase) {
+	if n.Phase != p {
+		n.Phase, n.Since = p, t.now
+	}
+	if p != Running {
+		n.Ready = false
+	}
+	if p != Lost {
+		n.AgentGone = false
+	}
+}
+
+// order notes an operator's intent. Retiring a node lowers the target, so that no other takes its place.
+func (t *turn) order(e Order) {
+	n := t.state.node(e.Node)
+	switch {
+	case n == nil || n.Intent == e.Intent:
+		return
+	case e.Intent == Restart && n.Phase == Vacant:
+		return // it is started anyway
+	case e.Intent == Retire:
+		if t.state.wanted()[n.ID-1] {
+			t.state.Target--
+		}
+	case n.Intent == Retire:
+		t.state.Target++
+	}
+	n.Intent = e.Intent
+}
+
+// forgive takes the operator's word: that a held node may begin anew, or that a lost one certainly does not run.
+func (t *turn) forgive(e Forgive) {
+	n := t.state.node(e.Node)
+	switch {
+	case n == nil:
+		return
+	case n.Held != "":
+		n.Held, n.Joined = "", false
+	case n.Phase == Lost:
+		t.vacate(n)
+	}
+	n.Failures, n.NotBefore = 0, time.Time{}
+}
+
+// vacate frees a node's ID. Its epoch stays.
+func (t *turn) vacate(n *Node) {
+	t.enter(n, Vacant)
+	n.Killed = time.Time{}
+	if n.Intent == Restart {
+		n.Intent = Keep
+	}
+}
+
+func (t *turn) task(n Node) TaskRef {
+	return TaskRef{Task: TaskID(t.state.Framework, n.ID, n.Epoch), Agent: n.Place.Agent}
+}
+
+func (t *turn) kill(task TaskRef) { t.do(Kill(task)) }
+
+// announce tells every running node where the others are.
+func (t *turn) announce(seeds []string) {
+	for _, n := range t.state.Nodes {
+		if n.Phase == Running {
+			t.tell(n, seeds)
+		}
+	}
+}
+
+func (t *turn) tell(n Node, seeds []string) {
+	ref := t.task(n)
+	t.do(Seeds{Task: ref.Task, Agent: ref.Agent, Seeds: seeds})
+}

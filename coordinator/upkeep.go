@@ -1,0 +1,103 @@
+package coordinator
+
+// tick does what is due.
+func (t *turn) tick() {
+	if t.state.Subscribed.IsZero() {
+		return
+	}
+	t.ask(t.silent)
+	if t.now.Sub(t.state.Listed) >= listEvery {
+		t.list()
+		t.announce(t.state.seeds())
+	}
+	for id, a := range t.state.Agents {
+		if t.now.Sub(a.NotBefore) >= longRun {
+			delete(t.state.Agents, id)
+		}
+	}
+}
+
+// silent reports whether it is time to ask after a node: one not heard of since the subscription, one whose launch was not
+// answered, or a lost one, whose agent may have come back without a word (Mesos 1.11 sends no update for the old tasks of a
+// host that returns as new).
+func (t *turn) silent(n Node) bool {
+	if n.Settled && n.Phase == Running {
+		return false
+	}
+	wait := askMost
+	if !n.Settled {
+		wait = min(max(t.now.Sub(t.state.Subscribed)/2, askFirst), askMost)
+	}
+	return t.now.Sub(n.Asked) >= wait && t.now.Sub(n.Since) >= askFirst
+}
+
+// ask reconciles the nodes that may run and that due says yes to.
+func (t *turn) ask(due func(Node) bool) {
+	var tasks []TaskRef
+	for i := range t.state.Nodes {
+		n := &t.state.Nodes[i]
+		if n.Phase != Vacant && due(*n) {
+			n.Asked = t.now
+			tasks = append(tasks, t.task(*n))
+		}
+	}
+	if len(tasks) > 0 {
+		t.do(Reconcile{Tasks: tasks})
+	}
+}
+
+// list asks for all tasks that Mesos knows of, which also brings to light those that the state does not.
+func (t *turn) list() {
+	t.state.Listed = t.now
+	t.do(Reconcile{})
+}
+
+// stopUnwanted kills what should not run, again and again until it is over.
+func (t *turn) stopUnwanted() {
+	wanted := t.state.wanted()
+	for i := range t.state.Nodes {
+		n := &t.state.Nodes[i]
+		stop := !wanted[i] || n.Intent == Restart || n.Held != ""
+		if !stop || n.Phase == Vacant || n.AgentGone || t.now.Sub(n.Killed) < killEvery {
+			continue
+		}
+		n.Killed = t.now
+		t.kill(t.task(*n))
+	}
+}
+
+// askForOffers asks for offers when a node could use one, and asks for peace when none can.
+func (t *turn) askForOffers() {
+	if t.state.Subscribed.IsZero() {
+		return
+	}
+	wanting, ever := t.wanting()
+	more := wanting > t.state.Wanting
+	t.state.Wanting = wanting
+	switch {
+	case wanting > 0 && (more || t.state.Suppressed || t.now.Sub(t.state.Revived) >= reviveMost):
+		t.state.Suppressed, t.state.Revived = false, t.now
+		t.do(Revive{})
+	case !ever && !t.state.Suppressed:
+		t.state.Suppressed = true
+		t.do(Suppress{})
+	}
+}
+
+// wanting counts the nodes that an offer could start now; ever tells whether one could be needed without a further event
+// from outside, that is, once a backoff is over.
+func (t *turn) wanting() (count int, ever bool) {
+	wanted := t.state.wanted()
+	room := t.state.Target - t.state.launched()
+	for i, n := range t.state.Nodes {
+		switch {
+		case !wanted[i] || n.Held != "" || n.Phase == Claimed || n.Phase == Running:
+		case n.Phase == Vacant && room <= 0:
+		case t.now.Before(n.NotBefore):
+			ever = true
+		default:
+			count, ever = count+1, true
+		}
+	}
+	return count, ever
+}

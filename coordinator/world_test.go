@@ -1,0 +1,415 @@
+package coordinator_test
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+
+	"mooring/coordinator"
+)
+
+// world is a cluster in which everything may fail: agents, containers, messages, and the scheduler between any two lines. It
+// tells the truth, but late, twice, out of order or not at all.
+type world struct {
+	t       *rapid.T
+	rules   coordinator.Rules
+	saved   coordinator.State // what a scheduler that starts now would load
+	now     time.Time
+	up      map[string]bool    // agents whose host lives
+	joined  map[string]bool    // agents registered with the master
+	tasks   map[string]*inTask // all that were ever launched
+	reports []coordinator.Report
+	offered map[string]bool // offers that wait for an answer
+	epochs  map[coordinator.NodeID]uint64
+	counter int
+}
+
+type inTask struct {
+	node  coordinator.NodeID
+	agent string
+	alive bool // its container runs and may write
+}
+
+func newWorld(t *rapid.T, fencing bool) *world {
+	w := &world{
+		t: t, now: t0, up: map[string]bool{}, joined: map[string]bool{}, tasks: map[string]*inTask{},
+		offered: map[string]bool{}, epochs: map[coordinator.NodeID]uint64{},
+		rules: coordinator.Rules{CPUs: 1000, MemoryMB: 1024, Fencing: fencing},
+	}
+	for i := range rapid.IntRange(1, 5).Draw(t, "agents") {
+		w.up[fmt.Sprintf("a%d", i)], w.joined[fmt.Sprintf("a%d", i)] = true, true
+	}
+	w.saved = coordinator.NewState("es", rapid.IntRange(0, 4).Draw(t, "target"))
+	w.subscribe(t)
+	return w
+}
+
+func (w *world) agent(t *rapid.T) string {
+	agents := make([]string, 0, len(w.up))
+	for a := range w.up {
+		agents = append(agents, a)
+	}
+	slices.Sort(agents)
+	return rapid.SampledFrom(agents).Draw(t, "agent")
+}
+
+// take steps, and dies now and then before the save or after it.
+func (w *world) take(e coordinator.Event) {
+	before := w.saved
+	after, actions := w.rules.Step(before, e)
+	w.check(before, after, e, actions)
+	switch rapid.IntRange(0, 19).Draw(w.t, "fate") {
+	case 0: // dies before the save
+		w.offered = map[string]bool{}
+	case 1: // dies after the save
+		w.saved, w.offered = after, map[string]bool{}
+	default:
+		w.saved = after
+		w.perform(actions)
+	}
+}
+
+func (w *world) perform(actions []coordinator.Action) {
+	for _, a := range actions {
+		switch a := a.(type) {
+		case coordinator.Launch:
+			w.launch(a)
+		case coordinator.Kill:
+			if task := w.tasks[a.Task]; task != nil && w.joined[task.agent] && w.up[task.agent] {
+				w.end(a.Task, coordinator.Over)
+			}
+		case coordinator.Reconcile:
+			w.reconcile(a.Tasks)
+		}
+	}
+}
+
+// launch may be lost on its way. Where it arrives, the executor first stops what an older epoch left on that host.
+func (w *world) launch(l coordinator.Launch) {
+	require.Greater(w.t, l.Task.Epoch, w.epochs[l.Task.Node], "an epoch is launched once")
+	w.epochs[l.Task.Node] = l.Task.Epoch
+	agent := l.Task.Place.Agent
+	task := &inTask{node: l.Task.Node, agent: agent}
+	w.tasks[l.Task.ID()] = task
+	if !w.up[agent] || !w.joined[agent] || rapid.IntRange(0, 9).Draw(w.t, "lost launch") == 0 {
+		return
+	}
+	for id, old := range w.tasks {
+		if old.node == task.node && old.agent == agent && old.alive {
+			w.end(id, coordinator.Over)
+		}
+	}
+	task.alive = true
+	w.say(l.Task.ID(), coordinator.Alive)
+}
+
+func (w *world) end(task string, o coordinator.Outcome) {
+	if w.tasks[task].alive {
+		w.tasks[task].alive = false
+		w.say(task, o)
+	}
+}
+
+func (w *world) say(task string, o coordinator.Outcome) {
+	w.reports = append(w.reports, coordinator.Report{
+		Task: task, Agent: w.tasks[task].agent, Outcome: o, UUID: "u", Ready: o == coordinator.Alive, Cluster: "uuid",
+		Fault: rapid.SampledFrom([]coordinator.Fault{coordinator.FaultNode, coordinator.FaultAgent, coordinator.FaultVolume, coordinator.FaultNone}).Draw(w.t, "fault"),
+	})
+}
+
+// reconcile answers as Mesos 1.11 does: the truth for a registered agent, "away" for one that is gone, with no UUID.
+func (w *world) reconcile(tasks []coordinator.TaskRef) {
+	for _, ref := range tasks {
+		task, known := w.tasks[ref.Task]
+		o := coordinator.Away
+		switch {
+		case w.joined[ref.Agent] && known && task.alive:
+			o = coordinator.Alive
+		case w.joined[ref.Agent]:
+			o = coordinator.Over
+		}
+		w.reports = append(w.reports, coordinator.Report{Task: ref.Task, Agent: ref.Agent, Outcome: o, Ready: o == coordinator.Alive, Cluster: "uuid"})
+	}
+}
+
+// check holds one step against the invariants.
+func (w *world) check(before, after coordinator.State, e coordinator.Event, actions []coordinator.Action) {
+	for i, n := range after.Nodes {
+		require.EqualValues(w.t, i+1, n.ID)
+		if i < len(before.Nodes) {
+			require.GreaterOrEqual(w.t, n.Epoch, before.Nodes[i].Epoch, "epochs only grow")
+		}
+	}
+	w.checkLaunches(before, after, of[coordinator.Launch](actions))
+	w.checkAnswers(e, actions)
+	w.checkReport(before, after, e, actions)
+}
+
+func (w *world) checkLaunches(before, after coordinator.State, launched []coordinator.Launch) {
+	hosts := map[string]int{}
+	for _, n := range after.Nodes {
+		if n.Phase != coordinator.Vacant {
+			hosts[n.Place.Host]++
+		}
+	}
+	for _, l := range launched {
+		n := after.Nodes[l.Task.Node-1]
+		require.Equal(w.t, coordinator.Claimed, n.Phase, "nothing is launched that the state to be saved does not say")
+		require.Equal(w.t, n.Epoch, l.Task.Epoch)
+		require.Equal(w.t, n.Place, l.Task.Place)
+		require.Equal(w.t, 1, hosts[n.Place.Host], "one node on a host")
+	}
+	if count(after) > count(before) {
+		require.LessOrEqual(w.t, count(after), max(after.Target, count(before)), "never more than the target")
+	}
+}
+
+func count(s coordinator.State) int {
+	launched := 0
+	for _, n := range s.Nodes {
+		if n.Phase != coordinator.Vacant {
+			launched++
+		}
+	}
+	return launched
+}
+
+// checkAnswers: every offer gets exactly one answer, and nothing else is answered.
+func (w *world) checkAnswers(e coordinator.Event, actions []coordinator.Action) {
+	var asked, answered []string
+	if e, ok := e.(coordinator.Offers); ok {
+		for _, o := range e.Offers {
+			asked = append(asked, o.ID)
+		}
+	}
+	for _, l := range of[coordinator.Launch](actions) {
+		answered = append(answered, l.Offers...)
+	}
+	for _, d := range of[coordinator.Decline](actions) {
+		answered = append(answered, d.Offers...)
+	}
+	require.ElementsMatch(w.t, asked, answered)
+}
+
+// checkReport: a report is acknowledged once if asked for, and one of another epoch changes no node.
+func (w *world) checkReport(before, after coordinator.State, e coordinator.Event, actions []coordinator.Action) {
+	r, ok := e.(coordinator.Report)
+	if !ok {
+		require.Empty(w.t, of[coordinator.Acknowledge](actions))
+		return
+	}
+	require.Len(w.t, of[coordinator.Acknowledge](actions), len(r.UUID))
+	id, epoch, _ := coordinator.ParseTaskID("es", r.Task)
+	if before.Nodes[id-1].Epoch != epoch {
+		require.Equal(w.t, before.Nodes[id-1].Phase, after.Nodes[id-1].Phase)
+		require.Equal(w.t, before.Nodes[id-1].Epoch, after.Nodes[id-1].Epoch)
+		if r.Outcome == coordinator.Alive {
+			require.Contains(w.t, actions, coordinator.Kill{Task: r.Task, Agent: r.Agent})
+		}
+	}
+}
+
+// writers counts the containers that may write the volumes of a node.
+func (w *world) writers() map[coordinator.NodeID]int {
+	writers := map[coordinator.NodeID]int{}
+	for _, task := range w.tasks {
+		if task.alive {
+			writers[task.node]++
+		}
+	}
+	return writers
+}
+
+// The things that may happen.
+
+func (w *world) subscribe(*rapid.T) {
+	w.offered = map[string]bool{}
+	w.take(coordinator.Subscribed{At: w.now, FrameworkID: "f"})
+}
+
+func (w *world) offer(t *rapid.T) {
+	a := w.agent(t)
+	if !w.joined[a] || !w.up[a] {
+		return
+	}
+	w.counter++
+	o := offer(a)
+	o.ID = fmt.Sprintf("o%d", w.counter)
+	w.take(coordinator.Offers{At: w.now, Offers: []coordinator.Offer{o}})
+}
+
+func (w *world) deliver(t *rapid.T) {
+	if len(w.reports) == 0 {
+		return
+	}
+	i := rapid.IntRange(0, len(w.reports)-1).Draw(t, "report")
+	r := w.reports[i]
+	if w.outOfDate(r) {
+		r.Outcome = coordinator.Pending // Mesos keeps the order of one task's states
+	}
+	if rapid.IntRange(0, 4).Draw(t, "twice") > 0 {
+		w.reports = slices.Delete(w.reports, i, i+1)
+	}
+	r.At = w.now
+	w.take(r)
+}
+
+// outOfDate tells whether a report says of a task what is no longer so.
+func (w *world) outOfDate(r coordinator.Report) bool {
+	task := w.tasks[r.Task]
+	alive := task != nil && task.alive
+	return r.Outcome == coordinator.Alive && !alive || r.Outcome == coordinator.Over && alive
+}
+
+func (w *world) drop(t *rapid.T) {
+	if len(w.reports) > 0 {
+		i := rapid.IntRange(0, len(w.reports)-1).Draw(t, "report")
+		w.reports = slices.Delete(w.reports, i, i+1)
+	}
+}
+
+func (w *world) tick(t *rapid.T) {
+	w.now = w.now.Add(time.Duration(rapid.IntRange(0, 600).Draw(t, "seconds")) * time.Second)
+	w.take(coordinator.Tick{At: w.now})
+}
+
+// cut loses an agent to the master while its containers go on.
+func (w *world) cut(t *rapid.T) {
+	a := w.agent(t)
+	if w.joined[a] {
+		w.joined[a] = false
+		w.take(coordinator.AgentLost{At: w.now, Agent: a})
+	}
+}
+
+func (w *world) join(t *rapid.T) {
+	a := w.agent(t)
+	w.joined[a] = w.up[a]
+}
+
+// die kills a host with all its containers; nobody says so.
+func (w *world) die(t *rapid.T) {
+	a := w.agent(t)
+	w.up[a], w.joined[a] = false, false
+	for _, task := range w.tasks {
+		task.alive = task.alive && task.agent != a
+	}
+}
+
+func (w *world) revive(t *rapid.T) {
+	a := w.agent(t)
+	w.up[a], w.joined[a] = true, true
+}
+
+func (w *world) crash(t *rapid.T) {
+	for id, task := range w.tasks {
+		if task.alive && w.joined[task.agent] {
+			w.end(id, coordinator.Over)
+			return
+		}
+	}
+}
+
+func (w *world) scale(t *rapid.T) {
+	w.take(coordinator.Scale{At: w.now, Target: rapid.IntRange(0, 5).Draw(t, "target")})
+}
+
+func (w *world) order(t *rapid.T) {
+	w.take(coordinator.Order{
+		At: w.now, Node: coordinator.NodeID(rapid.IntRange(0, 6).Draw(t, "node")),
+		Intent: rapid.SampledFrom([]coordinator.Intent{coordinator.Keep, coordinator.Restart, coordinator.Retire}).Draw(t, "intent"),
+	})
+}
+
+func (w *world) happenings() map[string]func(*rapid.T) {
+	return map[string]func(*rapid.T){
+		"subscribe": w.subscribe, "offer": w.offer, "offer again": w.offer, "deliver": w.deliver, "deliver more": w.deliver,
+		"drop": w.drop, "tick": w.tick, "cut": w.cut, "join": w.join, "die": w.die, "revive": w.revive, "crash": w.crash,
+		"scale": w.scale, "order": w.order,
+	}
+}
+
+func TestNoHistoryBreaksTheInvariants(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		w := newWorld(t, true)
+		t.Repeat(w.happenings())
+	})
+}
+
+// Volumes that don't fence leave the whole promise to the coordinator.
+func TestWithoutFencingThereAreNeverTwoWriters(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		w := newWorld(t, false)
+		all := w.happenings()
+		all[""] = func(t *rapid.T) {
+			for id, writers := range w.writers() {
+				require.LessOrEqual(t, writers, 1, "node %d", id)
+			}
+		}
+		t.Repeat(all)
+	})
+}
+
+func TestWhateverHappenedTheNodesComeBack(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		w := newWorld(t, true)
+		t.Repeat(w.happenings())
+		w.heal()
+		for id, n := range w.saved.Nodes {
+			require.Empty(t, n.Held, "node %d", id+1)
+		}
+		require.Equal(t, min(w.saved.Target, len(w.up)), count(w.saved))
+		for id, writers := range w.writers() {
+			require.Equal(t, 1, writers, "node %d", id)
+		}
+	})
+}
+
+// heal ends all trouble and lets time pass.
+func (w *world) heal() {
+	for a := range w.up {
+		w.up[a], w.joined[a] = true, true
+	}
+	step := func(e coordinator.Event) {
+		var actions []coordinator.Action
+		before := w.saved
+		w.saved, actions = w.rules.Step(before, e)
+		w.check(before, w.saved, e, actions)
+		w.perform(actions)
+	}
+	step(coordinator.Subscribed{At: w.now, FrameworkID: "f"})
+	for range 60 {
+		w.now = w.now.Add(31 * time.Second)
+		step(coordinator.Tick{At: w.now})
+		for a := range w.up {
+			w.counter++
+			o := offer(a)
+			o.ID = fmt.Sprintf("o%d", w.counter)
+			step(coordinator.Offers{At: w.now, Offers: []coordinator.Offer{o}})
+		}
+		for _, task := range w.listed() {
+			w.say(task, coordinator.Alive)
+		}
+		for ; len(w.reports) > 0; w.reports = w.reports[1:] {
+			r := w.reports[0]
+			if r.At = w.now; !w.outOfDate(r) {
+				step(r)
+			}
+		}
+	}
+}
+
+// listed are the tasks that an implicit reconciliation brings to light.
+func (w *world) listed() []string {
+	var tasks []string
+	for id, task := range w.tasks {
+		if task.alive {
+			tasks = append(tasks, id)
+		}
+	}
+	return tasks
+}
