@@ -1,0 +1,72 @@
+package plugin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"time"
+
+	api "github.com/docker/go-plugins-helpers/volume"
+
+	"mooring/plugin/store"
+)
+
+// Create makes a volume known, on this host for good when it returns, and announces it to the others. Its
+// storage is made when it is first mounted. A volume that exists already, here or by another host, is success unless an option contradicts it. Wrong names,
+// unknown options and a missing or full store are errors that leave nothing behind.
+func (d *Driver) Create(ctx context.Context, r *api.CreateRequest) error {
+	wanted, err := describe(d.cfg.Classes, r.Name, r.Options)
+	if err != nil {
+		return err
+	}
+	return d.attend(ctx, r.Name, func(context.Context) error {
+		existing, err := d.obtain(wanted)
+		if err != nil {
+			return err
+		}
+		return contradiction(existing, wanted, r.Options)
+	}, nil)
+}
+
+// obtain returns the volume of that name, made as wanted if there is none.
+func (d *Driver) obtain(wanted store.Volume) (store.Volume, error) {
+	if v, known := d.volume(wanted.Name); known {
+		return v.Volume, nil
+	}
+	s, err := d.usableStore()
+	if err != nil {
+		return store.Volume{}, fmt.Errorf("create volume %s: %w", wanted.Name, err)
+	}
+	found, err := s.Read(wanted.Name)
+	switch {
+	case err == nil:
+		return found, d.save(volume{Volume: found})
+	case !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, store.ErrBlank):
+		return store.Volume{}, err
+	}
+	wanted.ID, wanted.Created = store.NewID(), time.Now().UTC().Truncate(time.Second)
+	return d.build(s, wanted)
+}
+
+// build records a new volume and then makes it. Only the record is on disk when it returns: until the
+// first use, a directory that a power cut took is simply made again.
+func (d *Driver) build(s *store.Store, wanted store.Volume) (store.Volume, error) {
+	v := volume{Volume: wanted}
+	if err := d.state.Put(volumePrefix+v.Name, v); err != nil {
+		return wanted, fmt.Errorf("create volume %s: %w", v.Name, err)
+	}
+	err := s.Announce(wanted)
+	if errors.Is(err, fs.ErrExist) {
+		if found, readErr := s.Read(v.Name); readErr == nil {
+			return found, d.save(volume{Volume: found}) // another host was faster
+		}
+		err = nil // blank: completed at first use
+	}
+	if err != nil {
+		err = fmt.Errorf("create volume %s: %w", v.Name, err)
+		return wanted, errors.Join(err, s.Withdraw(v.Name), d.drop(v.Name))
+	}
+	d.publish(v)
+	return wanted, nil
+}

@@ -1,0 +1,99 @@
+// Package lease decides which host may write a volume. A lease is held by one host under an epoch
+// that only grows; a host shows that it lives by a heartbeat, however many leases it holds. No two
+// clocks are ever compared: an observer times on its own clock how long a heartbeat stands still.
+// This file is the rules and does no I/O; files.go keeps leases and heartbeats beside the volumes.
+package lease
+
+import (
+	"fmt"
+	"time"
+)
+
+// State says what a lease means for others.
+type State string
+
+const (
+	Held       State = "held"       // its host may write; taken over only when its heartbeat stands still
+	Unattended State = "unattended" // its host may still write, without a heartbeat; never taken over by time
+	Released   State = "released"   // nobody writes
+)
+
+// Identity is one run of the plugin on one host.
+type Identity struct {
+	Host     string `json:"host"`
+	Boot     string `json:"boot"`     // of the host's kernel; another boot has none of the earlier containers
+	Instance string `json:"instance"` // of the process
+}
+
+// Lease is the right of one host to write one volume. The zero Lease is that of a volume never held.
+type Lease struct {
+	Format int    `json:"format"`
+	Volume string `json:"volume"`
+	Epoch  uint64 `json:"epoch"`
+	Identity
+	State State `json:"state"`
+}
+
+// Next is the lease that i creates after l.
+func (l Lease) Next(volume string, i Identity) Lease {
+	return Lease{Volume: volume, Epoch: l.Epoch + 1, Identity: i, State: Held}
+}
+
+// Of tells whether this boot of the host holds the lease, under whichever run of the plugin.
+func (l Lease) Of(i Identity) bool {
+	return l.Host == i.Host && l.Boot == i.Boot && (l.State == Held || l.State == Unattended)
+}
+
+// Verdict is what a host that wants a volume does about its current lease.
+type Verdict int
+
+const (
+	Take   Verdict = iota // create the next epoch
+	Keep                  // it is this host's own already
+	Wait                  // the holder shows no life, but not yet for long enough
+	Refuse                // another host holds it
+)
+
+// Watched is what the one who wants a lease has seen of its holder's heartbeat.
+type Watched struct {
+	Still time.Duration // how long it has stood still
+	Beat  bool          // it moved since the lease was wanted
+}
+
+// Decide applies the rules. After is how long a heartbeat must stand still before its host counts as
+// dead: longer than that host needs to notice and to stop its own writers.
+func Decide(current Lease, self Identity, holder Watched, after time.Duration) Verdict {
+	switch {
+	case current.Epoch == 0 || current.State == Released:
+		return Take
+	case current.Of(self):
+		return Keep
+	case current.Host == self.Host:
+		return Take // an earlier boot of this host: its containers ended with it
+	case current.State != Held:
+		return Refuse
+	case holder.Still >= after:
+		return Take
+	case holder.Beat:
+		return Refuse
+	}
+	return Wait
+}
+
+// HeldError says that a volume is another host's, and what can be done about it.
+type HeldError struct {
+	Lease Lease
+	Still time.Duration // since the holder's last heartbeat
+	After time.Duration // when a heartbeat this old lets others take the volume
+}
+
+func (e *HeldError) Error() string {
+	l := e.Lease
+	if l.State == Unattended {
+		return fmt.Sprintf("volume %s is held by host %s (epoch %d, unattended: its plugin was stopped while containers used the volume); "+
+			"start the plugin there again, or restart that host with its plugin", l.Volume, l.Host, l.Epoch)
+	}
+	return fmt.Sprintf("volume %s is held by host %s (epoch %d, heartbeat %s ago); "+
+		"stop its container there or wait until that host is down (no heartbeat for %s)",
+		l.Volume, l.Host, l.Epoch, e.Still.Round(time.Second), e.After)
+}

@@ -1,0 +1,158 @@
+package plugin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"mooring/plugin/lease"
+	"mooring/plugin/store"
+)
+
+const (
+	// watchPause is how often a verb that waits for a silent host looks at its heartbeat again.
+	watchPause = 500 * time.Millisecond
+	// mountTime is kept back of a call's budget for the work after the lease is won.
+	mountTime = 2 * time.Second
+)
+
+// acquire takes the volume's lease for this host or confirms that it has it. While the holder shows no
+// life it waits, as long as the call's budget allows, because the watching may only just have begun.
+func (d *Driver) acquire(ctx context.Context, s *store.Store, v volume) (lease.Lease, error) {
+	deadline, limited := ctx.Deadline()
+	var first lease.Sight
+	for look := 0; ; look++ {
+		current, err := lease.Current(s.Dir(v.Name))
+		if err != nil {
+			return current, err
+		}
+		sight, err := d.look(s, current.Host)
+		if err != nil {
+			return current, err
+		}
+		if look == 0 {
+			first = sight
+		}
+		watched := lease.Watched{Still: sight.Still, Beat: sight.Beats > first.Beats}
+		verdict := lease.Decide(current, d.self, watched, d.cfg.TakeAfter)
+		if verdict == lease.Keep || verdict == lease.Take {
+			won, err := d.win(s, v, current)
+			if errors.Is(err, lease.ErrTaken) {
+				continue // by another host, at the same moment
+			}
+			return won, err
+		}
+		outOfTime := limited && time.Until(deadline) < mountTime
+		if verdict == lease.Refuse || outOfTime || !pause(ctx, watchPause) {
+			return current, &lease.HeldError{Lease: current, Still: sight.Still, After: d.cfg.TakeAfter}
+		}
+	}
+}
+
+// win makes the current lease this process's own, or creates the next one.
+func (d *Driver) win(s *store.Store, v volume, current lease.Lease) (lease.Lease, error) {
+	if current.Of(d.self) {
+		return d.keep(s, current)
+	}
+	return d.take(s, v, current)
+}
+
+// take creates the lease after current.
+func (d *Driver) take(s *store.Store, v volume, current lease.Lease) (lease.Lease, error) {
+	next := current.Next(v.Name, d.self)
+	if err := lease.Create(s.Dir(v.Name), next); err != nil {
+		return current, err
+	}
+	if current.Epoch > 0 && current.State == lease.Held && current.Host != d.self.Host {
+		d.log.Warn("lease taken over from a silent host", "volume", v.Name, "epoch", next.Epoch, "host", current.Host)
+	} else {
+		d.log.Debug("lease taken", "volume", v.Name, "epoch", next.Epoch)
+	}
+	return next, nil
+}
+
+// keep makes a lease of this boot of the host this process's own.
+func (d *Driver) keep(s *store.Store, l lease.Lease) (lease.Lease, error) {
+	if l.Instance == d.self.Instance && l.State == lease.Held {
+		return l, nil
+	}
+	l.Identity, l.State = d.self, lease.Held
+	return l, d.rewrite(s, l)
+}
+
+// rewrite changes this host's own lease. Another host may have taken the volume meanwhile: its epoch is
+// higher, so the rewritten lease means nothing, and this host must know.
+func (d *Driver) rewrite(s *store.Store, l lease.Lease) error {
+	dir := s.Dir(l.Volume)
+	if err := lease.Rewrite(dir, l); err != nil {
+		return err
+	}
+	current, err := lease.Current(dir)
+	if err == nil && current.Epoch != l.Epoch {
+		err = fmt.Errorf("volume %s: %w", l.Volume, lease.ErrTaken)
+	}
+	return err
+}
+
+// look reads a host's heartbeat and times it. This host's own needs no watching.
+func (d *Driver) look(s *store.Store, host string) (lease.Sight, error) {
+	if host == "" || host == d.self.Host {
+		return lease.Sight{}, nil
+	}
+	beat, err := lease.ReadBeat(s.Hosts(), host)
+	if err != nil {
+		return lease.Sight{}, err
+	}
+	return d.watch.See(host, beat, d.cfg.Clock()), nil
+}
+
+// release unmounts a volume that nobody on this host uses, gives its lease back if it is still this
+// host's, and forgets its holds. The caller has the volume's lock.
+func (d *Driver) release(ctx context.Context, s *store.Store, v volume) error {
+	if err := d.backend.Unmount(ctx, d.target(v.Name)); err != nil {
+		return err
+	}
+	if err := s.Check(); err != nil {
+		return err
+	}
+	current, err := d.current(s, v.Name)
+	if err != nil {
+		return err
+	}
+	if current.Host == d.self.Host && current.State != lease.Released {
+		current.State = lease.Released
+		if err := d.rewrite(s, current); err != nil && !errors.Is(err, lease.ErrTaken) {
+			return err
+		}
+	}
+	used := v.Epoch > 0 || len(v.Holds) > 0
+	v = v.idle()
+	v.seen = current
+	if !used {
+		d.publish(v)
+		return nil
+	}
+	d.log.Info("volume released", "volume", v.Name, "epoch", current.Epoch)
+	return d.save(v)
+}
+
+// current reads a volume's lease, the zero one also if the volume has no directory.
+func (d *Driver) current(s *store.Store, name string) (lease.Lease, error) {
+	if exists, err := s.Exists(name); err != nil || !exists {
+		return lease.Lease{}, err
+	}
+	return lease.Current(s.Dir(name))
+}
+
+// pause waits, and tells whether the context is still alive.
+func pause(ctx context.Context, length time.Duration) bool {
+	timer := time.NewTimer(length)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

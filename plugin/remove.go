@@ -1,0 +1,92 @@
+package plugin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+
+	api "github.com/docker/go-plugins-helpers/volume"
+
+	"mooring/plugin/store"
+)
+
+// Remove deletes a volume for all hosts. It is refused while a container of this host has the volume, by
+// the kernel's word (recorded IDs do not count: the engine loses Unmounts), or another host holds it. An
+// unknown volume is success.
+func (d *Driver) Remove(ctx context.Context, r *api.RemoveRequest) error {
+	return d.attend(ctx, r.Name, func(ctx context.Context) error { return d.remove(ctx, r.Name) }, nil)
+}
+
+// remove is Remove with the volume's lock held.
+func (d *Driver) remove(ctx context.Context, name string) error {
+	if _, known := d.volume(name); !known {
+		return nil
+	}
+	s, v, err := d.ready(ctx, name)
+	if err != nil {
+		return err
+	}
+	exists, err := s.Exists(name)
+	if err != nil {
+		return err
+	}
+	if exists { // files that are gone already are no obstacle
+		err = d.discard(ctx, s, v)
+	} else {
+		err = d.vacate(ctx, s, v)
+	}
+	if err != nil {
+		return err
+	}
+	d.log.Info("volume removed", "volume", name)
+	return d.drop(name)
+}
+
+// discard takes the lease, so that no host uses the volume, and throws its files away.
+func (d *Driver) discard(ctx context.Context, s *store.Store, v volume) error {
+	l, err := d.acquire(ctx, s, v)
+	if err != nil {
+		return err
+	}
+	fresh := v.Epoch == 0
+	v.Epoch = l.Epoch
+	if err = d.vacate(ctx, s, v); err == nil {
+		err = d.throwAway(s, v)
+	}
+	if err != nil && fresh {
+		err = errors.Join(err, d.release(ctx, s, v))
+	}
+	return err
+}
+
+// vacate unmounts the volume, unless a container has it.
+func (d *Driver) vacate(ctx context.Context, s *store.Store, v volume) error {
+	holders, err := d.holders(s, v)
+	if err != nil {
+		return err
+	}
+	if len(holders) > 0 {
+		return fmt.Errorf("volume %s is in use by %s: stop its container first", v.Name, holders[0])
+	}
+	return d.backend.Unmount(ctx, d.target(v.Name))
+}
+
+// throwAway moves the files to the trash and wakes the one who empties it.
+func (d *Driver) throwAway(s *store.Store, v volume) error {
+	found, err := s.Read(v.Name)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, store.ErrBlank) {
+		found, err = v.Volume, nil
+	}
+	if err != nil {
+		return err
+	}
+	if err := s.Discard(found); err != nil {
+		return err
+	}
+	select {
+	case d.trash <- struct{}{}:
+	default: // it will find this one too
+	}
+	return nil
+}

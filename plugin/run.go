@@ -1,0 +1,221 @@
+package plugin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"mooring/plugin/lease"
+	"mooring/plugin/store"
+)
+
+const (
+	// When the plugin is told to stop, calls at work get drainTime, then finishTime to undo themselves, and
+	// leaving the volumes gets leaveTime: together less than the 10 s until the engine kills a plugin.
+	drainTime  = 4 * time.Second
+	finishTime = time.Second
+	leaveTime  = 4 * time.Second
+	// seenPerRound is how many volumes' leases are read for their status in one round, so that many
+	// volumes on slow storage cost a little all the time and never much at once.
+	seenPerRound = 32
+)
+
+// Run is the volume driver as a process: it answers on the socket until ctx ends, then leaves the
+// volumes in a state that other hosts can judge.
+func Run(ctx context.Context, cfg Config) error {
+	d, err := Open(cfg)
+	if err != nil {
+		return err
+	}
+	listener, err := Listen(cfg.Socket)
+	if err != nil {
+		return errors.Join(err, d.Close())
+	}
+	d.log.Info("volume driver listening", "host", d.self.Host, "socket", cfg.Socket)
+	err = d.serveUntil(ctx, listener)
+	leaving, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaveTime)
+	defer cancel()
+	left := within(leaving, func() error { return d.Shutdown(leaving) })
+	return errors.Join(err, left, d.Close())
+}
+
+// within waits for work as long as ctx lives. Storage that does not answer may keep the work for ever,
+// but not the process, which ends after this.
+func within(ctx context.Context, work func() error) error {
+	done := make(chan error, 1)
+	go func() { done <- work() }()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return fmt.Errorf("work was left unfinished, perhaps because the store does not answer: %w", ctx.Err())
+	}
+}
+
+// Run keeps this host's heartbeat and looks after volumes until ctx ends. It may return later when the
+// store does not answer.
+func (d *Driver) Run(ctx context.Context) error {
+	_, _ = d.usableStore() // noted in the status; each round looks again
+	var g errgroup.Group
+	g.Go(func() error { d.every(ctx, d.heart); return nil })
+	g.Go(func() error { d.every(ctx, d.round); return nil })
+	g.Go(func() error { d.emptyTrash(ctx); return nil })
+	return g.Wait()
+}
+
+// every calls work at once and then with every heartbeat.
+func (d *Driver) every(ctx context.Context, work func(context.Context)) {
+	ticks := time.NewTicker(d.cfg.Heartbeat)
+	defer ticks.Stop()
+	for {
+		work(ctx)
+		select {
+		case <-ticks.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// heart is the work of one heartbeat. Its loop is its own, so that nothing else delays it.
+func (d *Driver) heart(context.Context) {
+	s := d.knownStore()
+	if s == nil {
+		return
+	}
+	if err := d.beat(s); err != nil {
+		d.log.Warn("no heartbeat", "error", err)
+	}
+}
+
+// beat writes the next heartbeat, and notices when somebody else writes this host's too.
+func (d *Driver) beat(s *store.Store) error {
+	d.pulse.mu.Lock()
+	defer d.pulse.mu.Unlock()
+	if err := s.Check(); err != nil {
+		return err
+	}
+	previous, err := lease.Beat(s.Hosts(), lease.Heartbeat{Identity: d.self, Sequence: d.pulse.sequence + 1})
+	if err != nil {
+		return err
+	}
+	if d.pulse.sequence > 0 && previous.Instance != "" && previous.Instance != d.self.Instance {
+		d.log.Error("another plugin runs under this host's name: give each host its own HOST", "host", d.self.Host)
+		d.mu.Lock()
+		d.rival = d.cfg.Clock() + d.cfg.TakeAfter
+		d.mu.Unlock()
+	}
+	d.pulse.sequence++
+	d.pulse.at = d.cfg.Clock()
+	return nil
+}
+
+// pulse is this host's heartbeat so far.
+type pulse struct {
+	mu       sync.Mutex
+	sequence uint64        // 0 before the first one
+	at       time.Duration // clock reading at the last one
+}
+
+// checkPulse makes sure that other hosts see this one alive: a lease without a heartbeat is soon taken.
+func (d *Driver) checkPulse(s *store.Store) error {
+	d.pulse.mu.Lock()
+	recent := d.pulse.sequence > 0 && d.cfg.Clock()-d.pulse.at < d.cfg.TakeAfter/2
+	d.pulse.mu.Unlock()
+	if recent {
+		return nil
+	}
+	return d.beat(s)
+}
+
+// checkRival refuses work while another host uses this one's name: both would take each other's leases
+// for their own.
+func (d *Driver) checkRival() error {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	if d.cfg.Clock() < d.rival {
+		return fmt.Errorf("another plugin runs under this host's name %s: give each host its own HOST", d.self.Host)
+	}
+	return nil
+}
+
+// round is everything else that is done between calls. It ends early when ctx does.
+func (d *Driver) round(ctx context.Context) {
+	s, err := d.usableStore()
+	if err != nil {
+		return
+	}
+	d.watchHosts(s)
+	d.scan(s)
+	d.recoverAll(ctx, s)
+	d.reap(ctx, s)
+	d.readLeases(s)
+}
+
+// watchHosts looks at all hosts' heartbeats, so that a Mount that needs one has been watching for long.
+func (d *Driver) watchHosts(s *store.Store) {
+	hosts, err := s.HostNames()
+	if err != nil {
+		d.log.Warn("hosts not watched", "error", err)
+		return
+	}
+	for _, host := range hosts {
+		if _, err := d.look(s, host); err != nil {
+			d.log.Warn("host not watched", "host", host, "error", err)
+		}
+	}
+}
+
+// recoverAll recovers the volumes that no verb has needed yet.
+func (d *Driver) recoverAll(ctx context.Context, s *store.Store) {
+	for _, name := range d.names() {
+		if v, _ := d.volume(name); !v.recovered && ctx.Err() == nil {
+			d.background(name, func() error { return d.recover(ctx, s, name) })
+		}
+	}
+}
+
+// readLeases refreshes, for the status of volumes that other hosts may hold, what their leases say. The
+// map's order changes, so that each volume gets its turn.
+func (d *Driver) readLeases(s *store.Store) {
+	if !d.isGlobal() {
+		return
+	}
+	names := d.names()
+	for _, name := range names[:min(len(names), seenPerRound)] {
+		d.background(name, func() error { return d.readLease(s, name) })
+	}
+}
+
+func (d *Driver) readLease(s *store.Store, name string) error {
+	v, known := d.volume(name)
+	if !known || v.Epoch > 0 {
+		return nil
+	}
+	current, err := d.current(s, name)
+	if err == nil && current != v.seen {
+		v.seen = current
+		d.publish(v)
+	}
+	return err
+}
+
+// emptyTrash deletes removed volumes' files, which may take long.
+func (d *Driver) emptyTrash(ctx context.Context) {
+	for {
+		if s := d.knownStore(); s != nil {
+			if err := s.EmptyTrash(); err != nil {
+				d.log.Warn("trash not emptied", "error", err)
+			}
+		}
+		select {
+		case <-d.trash:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
