@@ -1,0 +1,196 @@
+package api
+
+import (
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"mooring/coordinator"
+	"mooring/scheduler"
+)
+
+// cluster is the answer to GET /v1/cluster.
+type cluster struct {
+	Name          string         `json:"name"` // cluster.name of Elasticsearch
+	Configuration map[string]any `json:"configuration"`
+	Framework     string         `json:"framework"`
+	FrameworkID   string         `json:"framework_id"`
+	ClusterUUID   string         `json:"cluster_uuid"`
+	Master        string         `json:"master"` // leading Mesos master; empty: no subscription
+	Target        int            `json:"target"`
+	Ready         int            `json:"ready"` // nodes that have joined the cluster
+	Phases        map[string]int `json:"phases"`
+}
+
+func (a *server) cluster(*http.Request) (any, error) {
+	v, err := a.view()
+	c := cluster{
+		Name: v.Rules.Settings.Cluster, Configuration: configuration(v), Framework: v.State.Framework,
+		FrameworkID: v.State.FrameworkID, ClusterUUID: v.State.ClusterUUID, Master: v.Subscribed, Target: v.State.Target,
+		Phases: map[string]int{},
+	}
+	for _, n := range v.State.Nodes {
+		c.Phases[string(n.Phase)]++
+		if n.Ready {
+			c.Ready++
+		}
+	}
+	return c, err
+}
+
+func configuration(v scheduler.View) map[string]any {
+	s := v.Rules.Settings
+	return map[string]any{
+		"image": s.Image, "volume_driver": s.Driver, "volume_options": masked(s.DriverOptions),
+		"config_path": s.ConfigPath, "data_path": s.DataPath, "heap_mb": s.HeapMB, "java_options": s.JavaOptions,
+		"elasticsearch": masked(s.Elasticsearch), "stop_seconds": s.StopSeconds,
+		"cpus": float64(v.Rules.CPUs) / 1000, "memory_mb": v.Rules.MemoryMB, "max_per_host": max(v.Rules.MaxPerHost, 1),
+		"require": v.Rules.Require, "spread_by": v.Rules.SpreadBy, "fencing": v.Rules.Fencing, "role": v.Role,
+	}
+}
+
+// masked hides values whose names tell that they are secret.
+func masked(settings map[string]string) map[string]string {
+	shown := maps.Clone(settings)
+	for name := range shown {
+		for _, secret := range []string{"password", "secret", "token", "key"} {
+			if strings.Contains(strings.ToLower(name), secret) {
+				shown[name] = "***"
+			}
+		}
+	}
+	return shown
+}
+
+// task is an element of the answer to GET /v1/tasks: the properties of the Java framework, then our own.
+type task struct {
+	ID               string             `json:"id"`
+	State            string             `json:"state"`
+	Name             string             `json:"name"`
+	Version          string             `json:"version"` // of Elasticsearch; empty until the node tells
+	StartedAt        time.Time          `json:"started_at"`
+	HTTPAddress      string             `json:"http_address"`
+	TransportAddress string             `json:"transport_address"`
+	Hostname         string             `json:"hostname"`
+	Node             coordinator.NodeID `json:"node"`
+	Epoch            uint64             `json:"epoch"`
+	Ready            bool               `json:"ready"`
+	Waits            string             `json:"waits,omitempty"`
+}
+
+func (a *server) tasks(*http.Request) (any, error) {
+	v, err := a.view()
+	tasks := []task{}
+	for _, n := range v.State.Nodes {
+		if n.Phase != coordinator.Vacant {
+			tasks = append(tasks, taskOf(v, n))
+		}
+	}
+	return tasks, err
+}
+
+func taskOf(v scheduler.View, n coordinator.Node) task {
+	id := coordinator.TaskID(v.State.Framework, n.ID, n.Epoch)
+	t := task{
+		ID: id, State: stateOf(n), Name: coordinator.NodeName(v.State.Framework, n.ID), StartedAt: n.Since,
+		HTTPAddress:      coordinator.Address(n.Place.Host, n.Place.HTTPPort),
+		TransportAddress: coordinator.Address(n.Place.Host, n.Place.TransportPort),
+		Hostname:         n.Place.Host, Node: n.ID, Epoch: n.Epoch, Ready: n.Ready, Waits: waits(v, n),
+	}
+	if d := v.Details[n.ID]; d.Task == id {
+		t.State, t.Version = d.State, d.Version
+	}
+	return t
+}
+
+// stateOf is the state of a task of which Mesos told nothing since the scheduler started.
+func stateOf(n coordinator.Node) string {
+	switch n.Phase {
+	case coordinator.Running:
+		return "TASK_RUNNING"
+	case coordinator.Lost:
+		return "TASK_LOST"
+	}
+	return "TASK_STAGING"
+}
+
+// node is an element of the answer to GET /v1/nodes: the stored record, and what can be derived from it.
+type node struct {
+	coordinator.Node
+	Name    string   `json:"name"`
+	Task    string   `json:"task,omitempty"` // of the latest launch
+	Version string   `json:"version,omitempty"`
+	Volumes []string `json:"volumes"`
+	Waits   string   `json:"waits,omitempty"`
+}
+
+func (a *server) nodes(*http.Request) (any, error) {
+	v, err := a.view()
+	nodes := make([]node, len(v.State.Nodes))
+	for i, n := range v.State.Nodes {
+		nodes[i] = nodeOf(v, n.ID)
+	}
+	return nodes, err
+}
+
+func nodeOf(v scheduler.View, id coordinator.NodeID) node {
+	framework := v.State.Framework
+	n := node{
+		Node: v.State.Nodes[id-1], Name: coordinator.NodeName(framework, id), Waits: waits(v, v.State.Nodes[id-1]),
+		Volumes: []string{
+			coordinator.VolumeName(framework, id, coordinator.Config), coordinator.VolumeName(framework, id, coordinator.Data),
+		},
+	}
+	if n.Epoch > 0 {
+		n.Task = coordinator.TaskID(framework, id, n.Epoch)
+	}
+	if d := v.Details[id]; d.Task == n.Task {
+		n.Version = d.Version
+	}
+	return n
+}
+
+// waits says why a node does not run.
+func waits(v scheduler.View, n coordinator.Node) string {
+	left := time.Until(n.NotBefore).Round(time.Second)
+	note := v.Notes[n.ID].Text
+	switch {
+	case n.Held != "":
+		return fmt.Sprintf("held until an operator decides (forgive): %s", n.Held)
+	case n.Phase == coordinator.Vacant && left > 0:
+		return fmt.Sprintf("next try in %s after %d failure(s): %s", left, n.Failures, n.Problem)
+	case n.Phase == coordinator.Lost && note == "":
+		return "lost, and no offer so far: " + n.Problem
+	}
+	return note
+}
+
+// metrics writes counters and gauges in the text format of Prometheus.
+func (a *server) metrics(w http.ResponseWriter, _ *http.Request) {
+	v := a.scheduler.View()
+	values := a.scheduler.Counters()
+	values["mooring_nodes_wanted"] = int64(v.State.Target)
+	values["mooring_subscribed"], values["mooring_store_ok"] = flag(v.Subscribed != ""), flag(v.StoreError == "")
+	for _, phase := range []coordinator.Phase{coordinator.Vacant, coordinator.Claimed, coordinator.Running, coordinator.Lost} {
+		values[fmt.Sprintf("mooring_nodes{phase=%q}", phase)] = 0
+	}
+	values["mooring_nodes_ready"] = 0
+	for _, n := range v.State.Nodes {
+		values[fmt.Sprintf("mooring_nodes{phase=%q}", n.Phase)]++
+		values["mooring_nodes_ready"] += flag(n.Ready)
+	}
+	w.Header().Set("Content-Type", "text/plain; version=0.0.4")
+	for _, name := range slices.Sorted(maps.Keys(values)) {
+		fmt.Fprintf(w, "%s %d\n", name, values[name])
+	}
+}
+
+func flag(b bool) int64 {
+	if b {
+		return 1
+	}
+	return 0
+}

@@ -1,0 +1,209 @@
+package mesostest
+
+import (
+	"slices"
+
+	mesos "github.com/mesos/mesos-go/api/v1/lib"
+	v1 "github.com/mesos/mesos-go/api/v1/lib/scheduler"
+)
+
+// Agent describes an agent.
+type Agent struct {
+	ID         string
+	Host       string  // its address
+	CPUs       float64 // unreserved
+	MemoryMB   float64 // unreserved
+	FirstPort  uint64
+	LastPort   uint64
+	Reserved   []mesos.Resource // besides, for the framework's role
+	Attributes []mesos.Attribute
+}
+
+// agent is an Agent and what became of it.
+type agent struct {
+	Agent
+	state agentState
+}
+
+type agentState int
+
+const (
+	registered  agentState = iota
+	recovered              // known from the registry, not yet back after a failover of the master
+	unreachable            // failed its pings
+	gone                   // declared gone by an operator
+)
+
+// AddAgent registers an agent and offers what it has.
+func (m *Master) AddAgent(a Agent) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.agents[a.ID] = &agent{Agent: a}
+	m.offerLocked()
+}
+
+// Offer offers all that is free and not offered, unless the framework wants no offers.
+func (m *Master) Offer() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.offerLocked()
+}
+
+func (m *Master) offerLocked() {
+	if m.stream == nil || m.suppressed {
+		return
+	}
+	event := &v1.Event{Type: v1.Event_OFFERS, Offers: &v1.Event_Offers{}}
+	for _, id := range m.agentIDsLocked() {
+		a := m.agents[id]
+		if free := m.freeLocked(a); a.state == registered && len(free) > 0 {
+			offer := m.offer(a, free)
+			m.offers[offer.ID.Value] = offer
+			event.Offers.Offers = append(event.Offers.Offers, offer)
+		}
+	}
+	if len(event.Offers.Offers) > 0 {
+		m.sendLocked(event)
+	}
+}
+
+func (m *Master) agentIDsLocked() []string {
+	ids := make([]string, 0, len(m.agents))
+	for id := range m.agents {
+		ids = append(ids, id)
+	}
+	slices.Sort(ids)
+	return ids
+}
+
+func (m *Master) offer(a *agent, free []mesos.Resource) mesos.Offer {
+	path := "/slave(1)"
+	return mesos.Offer{
+		ID:             mesos.OfferID{Value: m.idLocked("O")},
+		FrameworkID:    *m.framework.ID,
+		AgentID:        mesos.AgentID{Value: a.ID},
+		Hostname:       "name-of-" + a.Host,
+		URL:            &mesos.URL{Scheme: "http", Address: mesos.Address{IP: &a.Host, Port: 5051}, Path: &path},
+		Resources:      free,
+		Attributes:     a.Attributes,
+		AllocationInfo: m.allocation(),
+	}
+}
+
+func (m *Master) allocation() *mesos.Resource_AllocationInfo {
+	role := m.framework.GetRole()
+	if len(m.framework.Roles) > 0 {
+		role = m.framework.Roles[0]
+	}
+	return &mesos.Resource_AllocationInfo{Role: &role}
+}
+
+// freeLocked is what an agent has beyond what its tasks use and what is offered.
+func (m *Master) freeLocked(a *agent) []mesos.Resource {
+	free := mesos.Resources{
+		scalar("cpus", a.CPUs), scalar("mem", a.MemoryMB),
+		{Name: "ports", Type: mesos.RANGES.Enum(), Ranges: &mesos.Value_Ranges{Range: []mesos.Value_Range{{Begin: a.FirstPort, End: a.LastPort}}}},
+	}
+	free = append(free, a.Reserved...)
+	for i := range free {
+		free[i].AllocationInfo = m.allocation()
+	}
+	for _, t := range m.tasks {
+		if t.info.AgentID.Value == a.ID && !terminal(t.state) {
+			free = free.Minus(t.resources()...)
+		}
+	}
+	for _, o := range m.offers {
+		if o.AgentID.Value == a.ID {
+			free = free.Minus(o.Resources...)
+		}
+	}
+	return slices.DeleteFunc(free, func(r mesos.Resource) bool { return r.IsEmpty() })
+}
+
+func scalar(name string, value float64) mesos.Resource {
+	return mesos.Resource{Name: name, Type: mesos.SCALAR.Enum(), Scalar: &mesos.Value_Scalar{Value: value}}
+}
+
+// LoseAgent declares an agent unreachable: its offers are taken back, its tasks may go on.
+func (m *Master) LoseAgent(id string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.agents[id].state = unreachable
+	m.rescindLocked(id)
+	for _, t := range m.tasks {
+		if t.info.AgentID.Value != id || terminal(t.state) {
+			continue
+		}
+		t.state = mesos.TASK_UNREACHABLE
+		s := t.status(mesos.TASK_UNREACHABLE, mesos.SOURCE_MASTER, mesos.REASON_AGENT_REMOVED, "health check timed out")
+		s.UnreachableTime = &mesos.TimeInfo{Nanoseconds: 1}
+		m.sendStatusLocked(s)
+	}
+	m.sendLocked(&v1.Event{Type: v1.Event_FAILURE, Failure: &v1.Event_Failure{AgentID: &mesos.AgentID{Value: id}}})
+}
+
+func (m *Master) rescindLocked(agentID string) {
+	for id, o := range m.offers {
+		if o.AgentID.Value == agentID {
+			delete(m.offers, id)
+			m.sendLocked(&v1.Event{Type: v1.Event_RESCIND, Rescind: &v1.Event_Rescind{OfferID: o.ID}})
+		}
+	}
+}
+
+// ReturnAgent brings an unreachable agent back, with its tasks still running.
+func (m *Master) ReturnAgent(id string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.agents[id].state = registered
+	for _, t := range m.tasks {
+		if t.info.AgentID.Value == id && t.state == mesos.TASK_UNREACHABLE {
+			t.state = mesos.TASK_RUNNING
+			m.sendStatusLocked(t.status(mesos.TASK_RUNNING, mesos.SOURCE_MASTER, mesos.REASON_AGENT_REREGISTERED, "Unreachable agent re-reregistered"))
+		}
+	}
+	m.offerLocked()
+}
+
+// Failover replaces the master by a new leader that knows its agents from the registry, and no task.
+func (m *Master) Failover() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.endLocked(true)
+	for _, a := range m.agents {
+		a.state = recovered
+	}
+	for _, t := range m.tasks {
+		t.hidden = true
+	}
+	m.removed = map[string]bool{}
+}
+
+// Reregister brings an agent back after a Failover, without a word about tasks whose updates were acknowledged.
+func (m *Master) Reregister(id string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.agents[id].state = registered
+	for _, t := range m.tasks {
+		if t.info.AgentID.Value == id {
+			t.hidden = false
+		}
+	}
+	m.resendLocked()
+	m.offerLocked()
+}
+
+// MarkGone declares an agent gone for good, on an operator's word.
+func (m *Master) MarkGone(id string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.agents[id].state = gone
+	m.rescindLocked(id)
+	for _, t := range m.tasks {
+		if t.info.AgentID.Value == id && !terminal(t.state) {
+			t.state = mesos.TASK_GONE_BY_OPERATOR
+			m.sendStatusLocked(t.status(t.state, mesos.SOURCE_MASTER, mesos.REASON_AGENT_REMOVED_BY_OPERATOR, "Agent has been marked gone"))
+		}
+	}
+}

@@ -1,0 +1,142 @@
+package scheduler
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+)
+
+// Containerizer says which of Mesos' containerizers runs the executors.
+type Containerizer string
+
+// The containerizers.
+const (
+	MesosContainerizer  Containerizer = "mesos"  // the executor is a process that starts the container of the node
+	DockerContainerizer Containerizer = "docker" // the executor runs in the container of the node
+)
+
+// DefaultFailoverTimeout is how long Mesos keeps the tasks of a scheduler that is away. With 0, Mesos' own default, it kills
+// all of them at the first lost connection.
+const DefaultFailoverTimeout = 4 * 7 * 24 * time.Hour
+
+// Options are the settings of a Scheduler. The zero value works, except that executors need to come from somewhere.
+type Options struct {
+	Role            string        // whose resources are used; "" means "*"
+	User            string        // that runs the executors; "" means root
+	FailoverTimeout time.Duration // 0 means DefaultFailoverTimeout
+	Principal       string        // with Secret: sent with every call as HTTP Basic authentication
+	Secret          string
+	NewFramework    bool // register as a new framework, although the store knows an ID
+
+	Containerizer Containerizer // "" means MesosContainerizer
+	ArtifactURL   string        // where agents fetch the mooring binary; not used with ExecutorPath
+	ExecutorPath  string        // of the mooring binary on every agent
+	DockerHost    string        // engine that executors use, as in DOCKER_HOST; "" means theirs
+
+	Log hclog.Logger // nil is silent
+}
+
+// complete fills in the defaults and reports all that is wrong.
+func (o Options) complete() (Options, error) {
+	if o.Role == "" {
+		o.Role = "*"
+	}
+	if o.User == "" {
+		o.User = "root"
+	}
+	if o.FailoverTimeout == 0 {
+		o.FailoverTimeout = DefaultFailoverTimeout
+	}
+	if o.Containerizer == "" {
+		o.Containerizer = MesosContainerizer
+	}
+	if o.Log == nil {
+		o.Log = hclog.NewNullLogger()
+	}
+	return o, errors.Join(o.checkLimits(), o.checkLaunch())
+}
+
+func (o Options) checkLimits() error {
+	var errs []error
+	if o.FailoverTimeout < time.Minute {
+		errs = append(errs, fmt.Errorf("failover timeout %s: use at least 1m, Mesos kills all tasks of a scheduler that is away for longer", o.FailoverTimeout))
+	}
+	if o.Secret != "" && o.Principal == "" {
+		errs = append(errs, errors.New("secret without principal: give both or neither"))
+	}
+	return errors.Join(errs...)
+}
+
+func (o Options) checkLaunch() error {
+	switch {
+	case o.Containerizer != MesosContainerizer && o.Containerizer != DockerContainerizer:
+		return fmt.Errorf("containerizer %q: use %q or %q", o.Containerizer, MesosContainerizer, DockerContainerizer)
+	case o.ExecutorPath != "" && !strings.HasPrefix(o.ExecutorPath, "/"):
+		return fmt.Errorf("executor path %q: use an absolute path, the same on every agent", o.ExecutorPath)
+	case o.ExecutorPath == "" && o.ArtifactURL == "":
+		return errors.New("neither executor path nor artifact URL: agents must find the mooring binary somewhere")
+	}
+	return nil
+}
+
+const (
+	schedulerPath    = "/api/v1/scheduler"
+	masterRightForm  = "use host:port or http://host:port"
+	artifactFileName = "mooring" // in the sandbox; the last part of the artifact URL should agree
+)
+
+// CheckMasters reports every address that cannot be a master's.
+func CheckMasters(masters []string) error {
+	_, err := parseMasters(masters)
+	return err
+}
+
+// parseMasters turns addresses of masters into URLs of their scheduler API.
+func parseMasters(masters []string) ([]*url.URL, error) {
+	if len(masters) == 0 {
+		return nil, errors.New("no master given: " + masterRightForm)
+	}
+	var endpoints []*url.URL
+	var errs []error
+	for _, master := range masters {
+		endpoint, err := parseMaster(master)
+		endpoints, errs = append(endpoints, endpoint), append(errs, err)
+	}
+	return endpoints, errors.Join(errs...)
+}
+
+func parseMaster(master string) (*url.URL, error) {
+	full := master
+	if !strings.Contains(master, "://") {
+		full = "http://" + master
+	}
+	u, err := url.Parse(full)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("master %q: %s", master, masterRightForm)
+	case u.Scheme != "http" && u.Scheme != "https":
+		return nil, fmt.Errorf("master %q: scheme %q is not known here, %s", master, u.Scheme, masterRightForm)
+	case u.User != nil:
+		return nil, fmt.Errorf("master at %q: give credentials as principal and secret, not in the address", u.Host)
+	case u.Path != "" && u.Path != "/" || u.RawQuery != "":
+		return nil, fmt.Errorf("master %q: %s, without a path", master, masterRightForm)
+	case !isHostPort(u.Host):
+		return nil, fmt.Errorf("master %q: %s, usually port 5050", master, masterRightForm)
+	}
+	return &url.URL{Scheme: u.Scheme, Host: u.Host, Path: schedulerPath}, nil
+}
+
+func isHostPort(s string) bool {
+	host, port, err := net.SplitHostPort(s)
+	if err != nil || host == "" {
+		return false
+	}
+	n, err := strconv.Atoi(port)
+	return err == nil && n > 0 && n < 1<<16
+}

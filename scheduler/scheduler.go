@@ -1,0 +1,96 @@
+package scheduler
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"mooring/coordinator"
+)
+
+const tickEvery = time.Second
+
+// Scheduler runs one framework.
+type Scheduler struct {
+	masters  []*url.URL
+	rules    coordinator.Rules
+	store    Store
+	options  Options
+	orders   chan order
+	counters counters
+
+	mu   sync.Mutex
+	view View
+}
+
+// New checks the settings and returns a Scheduler that is yet to Run. Masters are given as host:port or http://host:port; any
+// of them leads to the leader.
+func New(masters []string, rules coordinator.Rules, store Store, options Options) (*Scheduler, error) {
+	endpoints, errMasters := parseMasters(masters)
+	options, errOptions := options.complete()
+	if err := errors.Join(errMasters, errOptions); err != nil {
+		return nil, err
+	}
+	return &Scheduler{masters: endpoints, rules: rules, store: store, options: options, orders: make(chan order)}, nil
+}
+
+// Run schedules until ctx ends, then returns nil and leaves all tasks running: the next Run takes them up again. It returns an
+// error if the store can't be read, or if Mesos refuses this scheduler for good.
+func (s *Scheduler) Run(ctx context.Context) error {
+	state, err := s.load(ctx)
+	if err != nil {
+		return err
+	}
+	deliveries := make(chan delivery)
+	l := newLoop(s, state)
+	sub := &subscriber{
+		masters: s.masters, options: s.options, client: newClient(s.options.Principal, s.options.Secret),
+		log: s.options.Log.Named("subscription"), state: func() coordinator.State { return s.View().State }, delivery: deliveries,
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return sub.run(ctx) })
+	group.Go(func() error { return l.run(ctx, deliveries) })
+	return group.Wait()
+}
+
+func (s *Scheduler) load(ctx context.Context) (coordinator.State, error) {
+	state, err := s.store.Load(ctx)
+	if err != nil {
+		return state, fmt.Errorf("load state: %w", err)
+	}
+	if s.options.NewFramework && state.FrameworkID != "" {
+		before := state
+		state.FrameworkID = ""
+		if err := s.store.Save(ctx, before, state); err != nil {
+			return state, fmt.Errorf("forget framework ID %s: %w", before.FrameworkID, err)
+		}
+	}
+	return state, nil
+}
+
+// order is an event that an operator caused.
+type order struct {
+	event coordinator.Event
+	done  chan<- error
+}
+
+// Apply has the rules take in an event that an operator caused, and returns once that is durable.
+func (s *Scheduler) Apply(ctx context.Context, event coordinator.Event) error {
+	done := make(chan error, 1)
+	select {
+	case s.orders <- order{event: event, done: done}:
+	case <-ctx.Done():
+		return fmt.Errorf("wait for the scheduler: %w", ctx.Err())
+	}
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return fmt.Errorf("wait for the scheduler: %w", ctx.Err())
+	}
+}

@@ -1,0 +1,102 @@
+package scheduler
+
+import (
+	"encoding/json"
+	"strings"
+	"time"
+
+	mesos "github.com/mesos/mesos-go/api/v1/lib"
+
+	"mooring/coordinator"
+)
+
+// report says what a status means for a node and its volumes. What is alive, over, unsure and away is defined at
+// coordinator.Outcome.
+func report(s *mesos.TaskStatus, at time.Time) coordinator.Report {
+	run := runReport(s)
+	r := coordinator.Report{
+		At:      at,
+		Task:    s.TaskID.Value,
+		Agent:   s.GetAgentID().GetValue(),
+		Outcome: outcome(s),
+		Message: message(s),
+		UUID:    string(s.UUID),
+	}
+	switch {
+	case r.Outcome == coordinator.Alive:
+		r.Ready, r.Cluster = run.Ready, run.Cluster
+	case fromExecutor(s) && (s.GetState() == mesos.TASK_FAILED || s.GetState() == mesos.TASK_LOST): // it lost its container
+		r.Fault = run.Fault
+	default:
+		r.Fault = fault(s)
+	}
+	return r
+}
+
+// runReport is what our executor added to a status; the zero report if there is nothing, or nothing that can be read.
+// Statuses from a reconciliation come without it.
+func runReport(s *mesos.TaskStatus) coordinator.RunReport {
+	var run coordinator.RunReport
+	if !fromExecutor(s) || json.Unmarshal(s.Data, &run) != nil {
+		return coordinator.RunReport{}
+	}
+	return run
+}
+
+func fromExecutor(s *mesos.TaskStatus) bool { return s.GetSource() == mesos.SOURCE_EXECUTOR }
+
+func outcome(s *mesos.TaskStatus) coordinator.Outcome {
+	switch s.GetState() {
+	case mesos.TASK_RUNNING:
+		return coordinator.Alive
+	case mesos.TASK_FINISHED, mesos.TASK_KILLED, mesos.TASK_ERROR, mesos.TASK_DROPPED, mesos.TASK_GONE, mesos.TASK_GONE_BY_OPERATOR:
+		return coordinator.Over
+	case mesos.TASK_FAILED:
+		if fromExecutor(s) || neverRan(s) {
+			return coordinator.Over
+		}
+		return coordinator.Unsure
+	case mesos.TASK_LOST, mesos.TASK_UNKNOWN:
+		return coordinator.Unsure
+	case mesos.TASK_UNREACHABLE:
+		return coordinator.Away
+	}
+	return coordinator.Pending // STAGING, STARTING, KILLING
+}
+
+// neverRan tells failures of tasks whose executor never reached its agent, hence never got the task (Mesos 1.11:
+// slave.cpp, queued tasks are handed over after the executor's registration).
+func neverRan(s *mesos.TaskStatus) bool {
+	switch s.GetReason() {
+	case mesos.REASON_CONTAINER_LAUNCH_FAILED, mesos.REASON_EXECUTOR_REGISTRATION_TIMEOUT:
+		return true
+	}
+	return false
+}
+
+// fault blames for an end that was not our executor's word.
+func fault(s *mesos.TaskStatus) coordinator.Fault {
+	switch s.GetState() {
+	case mesos.TASK_ERROR, mesos.TASK_FINISHED:
+		return coordinator.FaultNode
+	case mesos.TASK_FAILED:
+		if neverRan(s) {
+			return coordinator.FaultAgent
+		}
+		return coordinator.FaultNode
+	}
+	return coordinator.FaultNone
+}
+
+// message is what a status says in words, on one line, with the reason if there is one.
+func message(s *mesos.TaskStatus) string {
+	text := strings.Join(strings.Fields(s.GetMessage()), " ")
+	if s.Reason == nil || s.GetReason() == mesos.REASON_RECONCILIATION {
+		return text
+	}
+	reason := strings.ToLower(strings.ReplaceAll(strings.TrimPrefix(s.Reason.String(), "REASON_"), "_", " "))
+	if text == "" {
+		return reason
+	}
+	return reason + ": " + text
+}

@@ -1,0 +1,137 @@
+package scheduler
+
+import (
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+
+	mesos "github.com/mesos/mesos-go/api/v1/lib"
+	v1 "github.com/mesos/mesos-go/api/v1/lib/scheduler"
+
+	"mooring/coordinator"
+)
+
+const maintenanceSoon = 15 * time.Minute // maintenance that begins within this time keeps new nodes away
+
+// translate turns an event of the master into one of the rules; nil for events that mean nothing to them.
+func translate(e *v1.Event, at time.Time) coordinator.Event {
+	switch e.Type {
+	case v1.Event_SUBSCRIBED:
+		return coordinator.Subscribed{At: at, FrameworkID: e.Subscribed.GetFrameworkID().GetValue()}
+	case v1.Event_OFFERS:
+		return offers(e.GetOffers().GetOffers(), at)
+	case v1.Event_RESCIND:
+		return coordinator.Rescinded{Offer: e.Rescind.OfferID.Value}
+	case v1.Event_UPDATE:
+		return report(&e.Update.Status, at)
+	case v1.Event_FAILURE:
+		return failure(e.Failure, at)
+	}
+	return nil // HEARTBEAT, MESSAGE, inverse offers, operations; ERROR ends the subscription before it comes here
+}
+
+// failure passes over lost executors: an update of their task follows.
+func failure(f *v1.Event_Failure, at time.Time) coordinator.Event {
+	if f.ExecutorID != nil || f.AgentID == nil {
+		return nil
+	}
+	return coordinator.AgentLost{At: at, Agent: f.AgentID.Value}
+}
+
+func offers(from []mesos.Offer, at time.Time) coordinator.Offers {
+	all := make([]coordinator.Offer, len(from))
+	for i := range from {
+		all[i] = offer(&from[i], at)
+	}
+	return coordinator.Offers{At: at, Offers: all}
+}
+
+func offer(o *mesos.Offer, at time.Time) coordinator.Offer {
+	sum := coordinator.Offer{
+		ID:          o.ID.Value,
+		Agent:       o.AgentID.Value,
+		Host:        host(o),
+		Attributes:  attributes(o.Attributes),
+		Unavailable: unavailable(o.Unavailability, at),
+	}
+	var memory int64
+	for i := range o.Resources {
+		r := &o.Resources[i]
+		if !usable(r) {
+			continue
+		}
+		switch r.Name {
+		case "cpus":
+			sum.CPUs += thousandths(r.GetScalar().GetValue())
+		case "mem":
+			memory += thousandths(r.GetScalar().GetValue())
+		case "ports":
+			sum.Ports = append(sum.Ports, portRanges(r.GetRanges().GetRange())...)
+		}
+	}
+	sum.MemoryMB = memory / 1000
+	return sum
+}
+
+// host is the address that nodes on this agent bind to and publish. The host name that Mesos knows may resolve to nothing here.
+func host(o *mesos.Offer) string {
+	if o.URL != nil && o.URL.Address.IP != nil {
+		return *o.URL.Address.IP
+	}
+	return o.Hostname
+}
+
+// usable leaves out what Mesos may take away again and what has another purpose than running one task.
+func usable(r *mesos.Resource) bool {
+	return r.Revocable == nil && r.Shared == nil && r.Disk == nil && r.ProviderID == nil
+}
+
+// thousandths is how Mesos itself compares scalars (Mesos 1.11: common/values.cpp, fixed point of three digits).
+func thousandths(value float64) int64 { return int64(math.Round(value * 1000)) }
+
+func portRanges(ranges []mesos.Value_Range) []coordinator.PortRange {
+	ports := make([]coordinator.PortRange, len(ranges))
+	for i, r := range ranges {
+		ports[i] = coordinator.PortRange{First: int(r.Begin), Last: int(r.End)}
+	}
+	return ports
+}
+
+func attributes(from []mesos.Attribute) map[string]string {
+	if len(from) == 0 {
+		return nil
+	}
+	all := make(map[string]string, len(from))
+	for _, a := range from {
+		all[a.Name] = attribute(a)
+	}
+	return all
+}
+
+// attribute is written as in the --attributes flag of an agent.
+func attribute(a mesos.Attribute) string {
+	switch a.Type {
+	case mesos.TEXT:
+		return a.GetText().GetValue()
+	case mesos.SCALAR:
+		return strconv.FormatFloat(a.GetScalar().GetValue(), 'f', -1, 64)
+	case mesos.SET:
+		return "{" + strings.Join(a.GetSet().GetItem(), ",") + "}"
+	}
+	var ranges []string
+	for _, r := range a.GetRanges().GetRange() {
+		ranges = append(ranges, fmt.Sprintf("%d-%d", r.Begin, r.End))
+	}
+	return "[" + strings.Join(ranges, ",") + "]"
+}
+
+func unavailable(u *mesos.Unavailability, at time.Time) bool {
+	if u == nil {
+		return false
+	}
+	start := time.Unix(0, u.Start.Nanoseconds)
+	over := u.Duration != nil && at.After(start.Add(time.Duration(u.Duration.Nanoseconds)))
+	return !over && at.After(start.Add(-maintenanceSoon))
+}

@@ -1,0 +1,38 @@
+package scheduler
+
+import (
+	"maps"
+
+	"mooring/coordinator"
+)
+
+// View is what a Scheduler knows at one moment. It is not to be changed.
+type View struct {
+	State      coordinator.State
+	Rules      coordinator.Rules
+	Role       string
+	Loaded     bool                                    // the state was read
+	Subscribed string                                  // host:port of the leading master; empty: no subscription
+	StoreError string                                  // of the latest save; empty: it went well
+	Notes      map[coordinator.NodeID]coordinator.Note // the latest note on each node that waits
+	Details    map[coordinator.NodeID]Detail           // of running tasks
+}
+
+// Detail is what is known of a task beyond the state, for display. It is lost with the scheduler and comes back bit by bit.
+type Detail struct {
+	Task    string // task ID, to tell details of an earlier launch
+	State   string // as Mesos names it
+	Version string // of Elasticsearch
+}
+
+// View returns what is known now.
+func (s *Scheduler) View() View {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	v := s.view
+	v.Notes, v.Details = maps.Clone(v.Notes), maps.Clone(v.Details)
+	return v
+}
+
+// Counters returns how often what happened since the start, by name.
+func (s *Scheduler) Counters() map[string]int64 { return s.counters.values() }
