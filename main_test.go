@@ -1,0 +1,91 @@
+package main
+
+import (
+	"testing"
+
+	"github.com/alecthomas/kong"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// parse reads a command line as main does.
+func parse(t *testing.T, args ...string) (commandLine, error) {
+	t.Helper()
+	var line commandLine
+	parser, err := kong.New(&line, options()...)
+	require.NoError(t, err)
+	_, err = parser.Parse(args)
+	return line, err
+}
+
+func TestAllMistakesAreReportedAtOnce(t *testing.T) {
+	_, err := parse(t, "scheduler", "--master=zk://m/mesos,m1:5050,nohost", "--image=e", "--framework=es1", "--nodes=0", "--cpus=0.1",
+		"--memory=1000", "--heap=600", "--listen=nowhere", "--setting=node.name=x", "--java-option=-Xmx1g", "--data-path=data")
+	for _, says := range []string{
+		`master "zk://m/mesos": scheme "zk" is not known here, use host:port`,
+		`master "nohost": use host:port`,
+		`framework name "es1" ends in a digit`,
+		`nodes 0: use at least 1`,
+		`cpus 0.1: use at least 0.2`,
+		`heap of 600 MB does not fit into 1000 MB of memory`,
+		`listen "nowhere": use host:port`,
+		`setting "node.name" of Elasticsearch is made by Mooring itself`,
+		`option "-Xmx1g" for Java`,
+		`data-path "data": use an absolute path`,
+	} {
+		assert.ErrorContains(t, err, says)
+	}
+}
+
+func TestTheJavaFrameworksOptionNamesAreKnown(t *testing.T) {
+	line, err := parse(t, "scheduler", "--master=m:5050", "--elasticsearchDockerImage=e", "--elasticsearchNodes=5", "--elasticsearchCpu=2",
+		"--elasticsearchRam=4096", "--frameworkName=logs", "--frameworkRole=es", "--elasticsearchClusterName=c", "--externalVolumeDriver=rexray")
+	require.NoError(t, err)
+	rules := line.Scheduler.rules()
+	assert.Equal(t, []any{"e", 5, int64(2000), int64(4096), "logs", "es", "c", "rexray"}, []any{
+		rules.Settings.Image, line.Scheduler.Nodes, rules.CPUs, rules.MemoryMB, line.Scheduler.Framework, line.Scheduler.Role,
+		rules.Settings.Cluster, rules.Settings.Driver,
+	})
+	assert.False(t, rules.Fencing, "another driver is not trusted to refuse a second writer")
+}
+
+func TestOnlyOurDriverFences(t *testing.T) {
+	for driver, fences := range map[string]bool{"mooring": true, "mooring:latest": true, "rexray": false, "mooring2": false} {
+		line, err := parse(t, "scheduler", "--master=m:5050", "--image=e", "--external-volume-driver="+driver)
+		require.NoError(t, err)
+		assert.Equal(t, fences, line.Scheduler.rules().Fencing, driver)
+	}
+	line, err := parse(t, "scheduler", "--master=m:5050", "--image=e", "--external-volume-driver=san", "--fencing=true")
+	require.NoError(t, err)
+	assert.True(t, line.Scheduler.rules().Fencing)
+}
+
+func TestSettingsComeFromTheEnvironment(t *testing.T) {
+	t.Setenv("MOORING_MASTER", "m:5050")
+	t.Setenv("MOORING_IMAGE", "e")
+	t.Setenv("MOORING_SETTING", "a.b=1,2;c.d=3")
+	t.Setenv("HOST", "h1")
+	line, err := parse(t, "scheduler")
+	require.NoError(t, err)
+	assert.Equal(t, []string{"m:5050"}, line.Scheduler.Master)
+	line, err = parse(t, "plugin")
+	require.NoError(t, err)
+	assert.Equal(t, "h1", line.Plugin.Host)
+}
+
+func TestAdvertisedAddress(t *testing.T) {
+	for _, c := range []struct{ listen, advertise, want string }{
+		{"10.0.0.1:31100", "", "10.0.0.1:31100"},
+		{"10.0.0.1:31100", "lb:80", "lb:80"},
+		{"api.example.org:31100", "", "api.example.org:31100"},
+	} {
+		got, err := (&schedulerCommand{Listen: c.listen, Advertise: c.advertise}).advertised()
+		require.NoError(t, err)
+		assert.Equal(t, c.want, got)
+	}
+	for _, all := range []string{":31100", "0.0.0.0:31100", "[::]:31100"} {
+		got, err := (&schedulerCommand{Listen: all}).advertised()
+		require.NoError(t, err)
+		assert.NotContains(t, []string{":31100", "0.0.0.0:31100", "[::]:31100"}, got, "agents could not reach it")
+	}
+}

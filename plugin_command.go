@@ -1,0 +1,29 @@
+package main
+
+import (
+	"context"
+
+	"github.com/hashicorp/go-hclog"
+
+	"mooring/plugin"
+)
+
+// pluginCommand has the settings of the managed plugin. There the paths are fixed by its manifest, config.json, and the
+// environment variables are what `docker plugin set` sets.
+type pluginCommand struct {
+	StoreDir  string `help:"Directory that holds the volumes; shared by all hosts, or this host's own." default:"/store" placeholder:"DIR"`
+	StateDir  string `help:"This host's own directory for what the driver must remember." default:"/state" placeholder:"DIR"`
+	MountRoot string `help:"Where volumes are mounted." default:"/mnt/volumes" placeholder:"DIR"`
+	Socket    string `help:"Where the Docker engine calls." default:"/run/docker/plugins/mooring.sock" placeholder:"FILE"`
+	Host      string `help:"Name of this host among those that share the store. Default: one that is made up once and kept." env:"HOST" placeholder:"NAME"`
+	BootID    string `help:"Identifier of this boot of the host. Default: the kernel's." env:"BOOT_ID" placeholder:"ID"`
+	Shared    string `help:"Whether other hosts see the store: auto (by its file system), true or false." enum:"auto,true,false" default:"auto" env:"SHARED"`
+}
+
+// Run serves until ctx ends.
+func (c *pluginCommand) Run(ctx context.Context, logger hclog.Logger) error {
+	return plugin.Run(ctx, plugin.Config{
+		StoreDir: c.StoreDir, StateDir: c.StateDir, MountRoot: c.MountRoot, Socket: c.Socket,
+		Host: c.Host, BootID: c.BootID, Shared: plugin.Sharing(c.Shared), Log: logger.Named("plugin"),
+	})
+}

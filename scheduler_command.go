@@ -1,0 +1,186 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"golang.org/x/sync/errgroup"
+
+	"mooring/coordinator"
+	"mooring/elasticsearch"
+	"mooring/scheduler"
+	"mooring/scheduler/api"
+	"mooring/scheduler/store"
+)
+
+// schedulerCommand has the settings of the framework. The aliases are the names of the same options in the Java framework
+// mesos/elasticsearch.
+type schedulerCommand struct {
+	Master        []string      `help:"Mesos masters, host:port each; any of them leads to the leader." required:"" placeholder:"HOST:PORT"`
+	Framework     string        `help:"Name of the framework; all names of tasks and volumes begin with it." default:"elasticsearch" aliases:"frameworkName"`
+	StateDir      string        `help:"Directory for what the scheduler must remember." default:"/var/lib/mooring-scheduler" placeholder:"DIR"`
+	Listen        string        `help:"Address of the HTTP API." default:":31100" placeholder:"HOST:PORT"`
+	Advertise     string        `help:"Address under which agents reach the API. Default: that of --listen, or this host's name." placeholder:"HOST:PORT"`
+	Role          string        `help:"Mesos role whose resources are used." default:"*" aliases:"frameworkRole"`
+	User          string        `help:"User that executors run as." default:"root"`
+	Principal     string        `help:"Principal for the Mesos master." aliases:"frameworkPrincipal"`
+	SecretFile    string        `help:"File with the principal's secret." aliases:"frameworkSecretPath" placeholder:"FILE"`
+	Failover      time.Duration `help:"How long Mesos keeps the tasks while no scheduler is there." default:"672h"`
+	NewFramework  bool          `help:"Register anew, although the framework was removed; the nodes keep their IDs and volumes."`
+	Containerizer string        `help:"Mesos containerizer for executors: mesos or docker." enum:"mesos,docker" default:"mesos"`
+	ExecutorPath  string        `help:"Path of the mooring binary on every agent. Default: agents fetch it from the API." placeholder:"FILE"`
+	DockerHost    string        `help:"Docker engine on agents, as in DOCKER_HOST." placeholder:"URL"`
+
+	Nodes      int               `help:"Elasticsearch nodes at the very first start; later the API sets it." default:"3" aliases:"elasticsearchNodes"`
+	CPUs       float64           `help:"CPUs of a node." name:"cpus" default:"1" aliases:"elasticsearchCpu"`
+	Memory     int64             `help:"Memory of a node's container, MB." default:"2048" aliases:"elasticsearchRam" placeholder:"MB"`
+	MaxPerHost int               `help:"Nodes on one host at most." default:"1"`
+	Require    map[string]string `help:"Attributes that an agent must have." placeholder:"NAME=VALUE"`
+	SpreadBy   string            `help:"Attribute over whose values nodes are spread." placeholder:"NAME"`
+
+	Image        string            `help:"Docker image of Elasticsearch." required:"" aliases:"elasticsearchDockerImage"`
+	Cluster      string            `help:"Name of the Elasticsearch cluster. Default: the framework's." aliases:"elasticsearchClusterName"`
+	Heap         int64             `help:"Heap of a node, MB. Default: half of the memory." placeholder:"MB"`
+	JavaOption   []string          `help:"Argument for the JVM; may be given again." sep:"none" placeholder:"ARG"`
+	Setting      map[string]string `help:"Setting for elasticsearch.yml; may be given again." mapsep:"none" placeholder:"NAME=VALUE"`
+	ConfigPath   string            `help:"Where the config volume is mounted in the container." default:"/tmp/config" placeholder:"DIR"`
+	DataPath     string            `help:"Where the data volume is mounted in the container." default:"/data" placeholder:"DIR"`
+	VolumeDriver string            `help:"Docker volume driver of the nodes' volumes." name:"external-volume-driver" default:"mooring" aliases:"externalVolumeDriver"`
+	VolumeOption map[string]string `help:"Option for volumes that the driver has yet to make." name:"external-volume-option" placeholder:"NAME=VALUE"`
+	Fencing      string            `help:"Whether the driver itself refuses a second writer: auto (mooring does), true or false." enum:"auto,true,false" default:"auto"`
+	StopAfter    time.Duration     `help:"How long Elasticsearch may take to stop." default:"3m"`
+}
+
+// leastCPUs leaves something for Elasticsearch beside the executor.
+const leastCPUs = 0.2
+
+// driverThatFences is the volume driver of this project.
+const driverThatFences = "mooring"
+
+// Validate reports everything that is wrong with the settings at once; kong calls it.
+func (c *schedulerCommand) Validate() error {
+	var errs []error
+	check := func(ok bool, format string, args ...any) {
+		if !ok {
+			errs = append(errs, fmt.Errorf(format, args...))
+		}
+	}
+	errs = append(errs, coordinator.CheckFramework(c.Framework), scheduler.CheckMasters(c.Master), elasticsearch.CheckHeap(c.heap(), c.Memory),
+		elasticsearch.CheckJavaOptions(c.JavaOption), elasticsearch.CheckSettings(c.Setting))
+	check(c.Nodes >= 1, "nodes %d: use at least 1", c.Nodes)
+	check(c.CPUs >= leastCPUs, "cpus %g: use at least %g", c.CPUs, leastCPUs)
+	check(c.MaxPerHost >= 1, "max-per-host %d: use at least 1", c.MaxPerHost)
+	check(c.StopAfter >= time.Second, "stop-after %s: use at least 1s", c.StopAfter)
+	check(filepath.IsAbs(c.ConfigPath), "config-path %q: use an absolute path", c.ConfigPath)
+	check(filepath.IsAbs(c.DataPath), "data-path %q: use an absolute path", c.DataPath)
+	_, _, err := net.SplitHostPort(c.Listen)
+	check(err == nil, "listen %q: use host:port or :port", c.Listen)
+	return errors.Join(errs...)
+}
+
+func (c *schedulerCommand) heap() int64 {
+	if c.Heap == 0 {
+		return c.Memory / 2
+	}
+	return c.Heap
+}
+
+// Run schedules until ctx ends. The nodes go on without it.
+func (c *schedulerCommand) Run(ctx context.Context, logger hclog.Logger) (err error) {
+	options, err := c.options(logger.Named("scheduler"))
+	if err != nil {
+		return err
+	}
+	listener, err := net.Listen("tcp", c.Listen)
+	if err != nil {
+		return fmt.Errorf("listen for the API: %w", err)
+	}
+	defer listener.Close()
+	kept, err := store.Open(filepath.Join(c.StateDir, "state.db"), coordinator.NewState(c.Framework, c.Nodes))
+	if err != nil {
+		return err
+	}
+	defer closing(kept, &err)
+	s, err := scheduler.New(c.Master, c.rules(), kept, options)
+	if err != nil {
+		return err
+	}
+	handler, err := api.Handler(s, api.Options{Log: logger.Named("api")})
+	if err != nil {
+		return err
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return api.Serve(ctx, listener, handler) })
+	group.Go(func() error { return s.Run(ctx) })
+	return group.Wait()
+}
+
+func (c *schedulerCommand) options(logger hclog.Logger) (scheduler.Options, error) {
+	advertised, err := c.advertised()
+	if err != nil {
+		return scheduler.Options{}, err
+	}
+	o := scheduler.Options{
+		Role: c.Role, User: c.User, FailoverTimeout: c.Failover, Principal: c.Principal, NewFramework: c.NewFramework,
+		Containerizer: scheduler.Containerizer(c.Containerizer), ArtifactURL: "http://" + advertised + api.ArtifactPath,
+		ExecutorPath: c.ExecutorPath, DockerHost: c.DockerHost, Log: logger,
+	}
+	if c.SecretFile == "" {
+		return o, nil
+	}
+	secret, err := os.ReadFile(c.SecretFile)
+	if err != nil {
+		return o, fmt.Errorf("read secret of the principal: %w", err)
+	}
+	o.Secret = strings.TrimSpace(string(secret))
+	return o, nil
+}
+
+// advertised is where agents reach the API.
+func (c *schedulerCommand) advertised() (string, error) {
+	if c.Advertise != "" {
+		return c.Advertise, nil
+	}
+	host, port, err := net.SplitHostPort(c.Listen)
+	if err != nil {
+		return "", err
+	}
+	if ip := net.ParseIP(host); host != "" && (ip == nil || !ip.IsUnspecified()) {
+		return c.Listen, nil
+	}
+	host, err = os.Hostname()
+	if err != nil {
+		return "", fmt.Errorf("find this host's name, set --advertise instead: %w", err)
+	}
+	return net.JoinHostPort(host, port), nil
+}
+
+func (c *schedulerCommand) rules() coordinator.Rules {
+	cluster := c.Cluster
+	if cluster == "" {
+		cluster = c.Framework
+	}
+	return coordinator.Rules{
+		CPUs: int64(math.Round(c.CPUs * 1000)), MemoryMB: c.Memory, MaxPerHost: c.MaxPerHost, Require: c.Require, SpreadBy: c.SpreadBy,
+		Fencing: c.Fencing == "true" || c.Fencing == "auto" && c.driverName() == driverThatFences,
+		Settings: coordinator.Settings{
+			Cluster: cluster, Image: c.Image, Driver: c.VolumeDriver, DriverOptions: c.VolumeOption,
+			ConfigPath: c.ConfigPath, DataPath: c.DataPath, HeapMB: c.heap(), JavaOptions: c.JavaOption,
+			Elasticsearch: c.Setting, StopSeconds: int(c.StopAfter.Seconds()),
+		},
+	}
+}
+
+// driverName is the driver's name without the tag under which a managed plugin may be installed.
+func (c *schedulerCommand) driverName() string {
+	name, _, _ := strings.Cut(c.VolumeDriver, ":")
+	return name
+}
