@@ -1,0 +1,281 @@
+package cell
+
+import (
+	"context"
+	_ "embed"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+//go:embed boot.sh
+var bootScript string
+
+// Host is one simulated host. Its methods may be called at the same time as those of other hosts.
+type Host struct {
+	N         int    `json:"number"`
+	Name      string `json:"name"`
+	Address   string `json:"address"`
+	Namespace string `json:"network_namespace"` // file for nsenter --net
+	Engine    string `json:"docker"`            // socket of its engine, as DOCKER_HOST wants it
+	Agent     string `json:"agent"`             // address of its Mesos agent
+	AgentPID  int    `json:"agent_pid"`         // 0 while it does not run
+	BootID    string `json:"boot_id"`           // another after each boot
+	Dir       string `json:"directory"`         // its disk: engine, agent, plugin state, logs
+
+	cell *Cell
+}
+
+func (c *Cell) planHost(n int) *Host {
+	name := fmt.Sprintf("host%d", n)
+	dir := filepath.Join(c.Dir, name)
+	return &Host{
+		N: n, Name: name, Address: fmt.Sprintf("127.0.1.%d", n), Namespace: namespacePath(c.Dir, name),
+		Engine: "unix://" + filepath.Join(dir, "docker.sock"), Agent: fmt.Sprintf("127.0.1.%d:5051", n),
+		Dir: dir, cell: c,
+	}
+}
+
+// boot switches the host on: network, first process, Docker engine. Each boot has a boot ID of its own.
+func (h *Host) boot(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, bootTimeout)
+	defer cancel()
+	if err := h.plug(ctx); err != nil {
+		return err
+	}
+	if err := h.renewBootID(); err != nil {
+		return err
+	}
+	script := filepath.Join(h.Dir, "boot.sh")
+	if err := os.WriteFile(script, []byte(bootScript), 0o644); err != nil {
+		return fmt.Errorf("write boot script: %w", err)
+	}
+	groups, err := makeGroups(h.group())
+	if err != nil {
+		return err
+	}
+	log := h.Log("boot")
+	err = detach(ctx, groups, log, []string{"nsenter", "--net=" + h.Namespace}, "unshare",
+		"--mount", "--propagation=slave", "--pid", "--fork", "--mount-proc", "--uts", "--ipc",
+		"bash", script, h.Name, h.bootIDFile())
+	if err != nil {
+		return err
+	}
+	if err := await(ctx, h.Name+" to boot", h.booted); err != nil {
+		return withLog(err, log)
+	}
+	return h.startEngine(ctx)
+}
+
+// renewBootID gives the host another boot ID, and lets its plugin know.
+func (h *Host) renewBootID() error {
+	id, err := os.ReadFile("/proc/sys/kernel/random/uuid")
+	if err != nil {
+		return fmt.Errorf("make boot ID: %w", err)
+	}
+	if err := h.cell.change(func() { h.BootID = strings.TrimSpace(string(id)) }); err != nil {
+		return err
+	}
+	if err := os.WriteFile(h.bootIDFile(), id, 0o644); err != nil {
+		return fmt.Errorf("write boot ID: %w", err)
+	}
+	return h.setPluginBootID()
+}
+
+func (h *Host) bootIDFile() string { return filepath.Join(h.Dir, "boot_id") }
+
+func (h *Host) booted(context.Context) error {
+	pid, err := h.initPID()
+	if err != nil {
+		return err
+	}
+	if _, err := os.Stat(fmt.Sprintf("/proc/%d/root/run/booted", pid)); err != nil {
+		return errors.New("its first process is not ready")
+	}
+	return nil
+}
+
+// Kill is a power cut: everything that runs on the host ends in the same moment, its mounts and connections with it, and
+// nobody is told; its directory stays.
+func (h *Host) Kill(ctx context.Context) error {
+	if !h.Alive() {
+		return fmt.Errorf("%s is dead already", h.Name)
+	}
+	ctx, cancel := context.WithTimeout(ctx, controlTimeout)
+	defer cancel()
+	if err := h.unplug(ctx); err != nil {
+		return err
+	}
+	// Frozen first: none of it may see another part die and do something about it.
+	if err := h.freeze(ctx); err != nil {
+		return err
+	}
+	if err := killAll(ctx, h.group(), h.Namespace); err != nil {
+		return fmt.Errorf("kill %s: %w", h.Name, err)
+	}
+	if err := h.removeNetwork(ctx); err != nil {
+		return err
+	}
+	if err := removeGroups(ctx, h.group()); err != nil {
+		return err
+	}
+	return h.cell.change(func() { h.AgentPID = 0 })
+}
+
+// Return switches a killed host on again, with what is on its disk and with another boot ID. It returns when the agent is registered.
+func (h *Host) Return(ctx context.Context) error {
+	if h.Alive() {
+		return fmt.Errorf("%s is alive; only a killed host can return", h.Name)
+	}
+	if err := h.boot(ctx); err != nil {
+		return err
+	}
+	return h.StartAgent(ctx)
+}
+
+// Freeze stops everything that runs on the host where it stands, until Thaw.
+func (h *Host) Freeze(ctx context.Context) error {
+	if !h.Alive() {
+		return fmt.Errorf("%s is dead; only a running host can be frozen", h.Name)
+	}
+	ctx, cancel := context.WithTimeout(ctx, controlTimeout)
+	defer cancel()
+	return h.freeze(ctx)
+}
+
+// freeze also takes in processes that have left the host's control group.
+func (h *Host) freeze(ctx context.Context) error {
+	group := freezerGroup(h.group())
+	if err := freeze(ctx, group); err != nil {
+		return err
+	}
+	inside, err := groupMembers(group)
+	if err != nil {
+		return err
+	}
+	all, err := inNamespaces([]string{h.Namespace})
+	if err != nil {
+		return err
+	}
+	for pid := range all {
+		if inside[pid] {
+			continue
+		}
+		err := os.WriteFile(filepath.Join(group, "cgroup.procs"), []byte(strconv.Itoa(pid)), 0o644)
+		if err != nil && !errors.Is(err, unix.ESRCH) {
+			return fmt.Errorf("freeze process %d: %w", pid, err)
+		}
+	}
+	return freeze(ctx, group)
+}
+
+// Thaw lets a frozen host go on.
+func (h *Host) Thaw(ctx context.Context) error {
+	if !h.Alive() {
+		return fmt.Errorf("%s is dead; return it first", h.Name)
+	}
+	ctx, cancel := context.WithTimeout(ctx, controlTimeout)
+	defer cancel()
+	return thaw(ctx, freezerGroup(h.group()))
+}
+
+// Alive reports whether anything runs on the host, frozen or not.
+func (h *Host) Alive() bool {
+	pids, err := groupMembers(freezerGroup(h.group()))
+	return err == nil && len(pids) > 0
+}
+
+// Status says in a word or two how the host is: running, frozen, cut off, dead.
+func (h *Host) Status(ctx context.Context) string {
+	ctx, cancel := context.WithTimeout(ctx, controlTimeout)
+	defer cancel()
+	if !h.Alive() {
+		return "dead"
+	}
+	state := "running"
+	if isFrozen(freezerGroup(h.group())) {
+		state = "frozen"
+	}
+	if h.isCut(ctx) {
+		state += ", cut off"
+	}
+	return state
+}
+
+// Command prepares a command that runs on the host, as if somebody had logged in there.
+func (h *Host) Command(ctx context.Context, name string, args ...string) (*exec.Cmd, error) {
+	enter, err := h.enter()
+	if err != nil {
+		return nil, err
+	}
+	args = slices.Concat(enter[1:], []string{name}, args)
+	return exec.CommandContext(ctx, enter[0], args...), nil
+}
+
+// enter is the command line that brings another one into all namespaces of the host.
+func (h *Host) enter() ([]string, error) {
+	pid, err := h.initPID()
+	if err != nil {
+		return nil, err
+	}
+	return []string{"nsenter", "--target", strconv.Itoa(pid), "--mount", "--net", "--pid", "--uts", "--ipc", "--wd=/"}, nil
+}
+
+// initPID finds the host's first process: the one that is PID 1 one namespace below ours.
+func (h *Host) initPID() (int, error) {
+	pids, err := groupMembers(freezerGroup(h.group()))
+	if err != nil {
+		return 0, err
+	}
+	for pid := range pids {
+		if ids := namespacePIDs(pid); len(ids) == 2 && ids[1] == "1" {
+			return pid, nil
+		}
+	}
+	return 0, fmt.Errorf("%s is not running", h.Name)
+}
+
+// PID finds the oldest process of this name on the host outside its containers, such as "dockerd"; 0 when there is none.
+func (h *Host) PID(name string) int {
+	pids, err := groupMembers(freezerGroup(h.group()))
+	if err != nil {
+		return 0
+	}
+	oldest := 0
+	for pid := range pids {
+		comm, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
+		if err != nil || strings.TrimSpace(string(comm)) != name || len(namespacePIDs(pid)) != 2 {
+			continue
+		}
+		if oldest == 0 || pid < oldest {
+			oldest = pid
+		}
+	}
+	return oldest
+}
+
+// namespacePIDs returns the process IDs of a process from our PID namespace inwards; none when it is gone.
+func namespacePIDs(pid int) []string {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return nil
+	}
+	for line := range strings.Lines(string(status)) {
+		if ids, ok := strings.CutPrefix(line, "NSpid:"); ok {
+			return strings.Fields(ids)
+		}
+	}
+	return nil
+}
+
+// Log is the file a program of the host writes to: boot, docker, agent.
+func (h *Host) Log(program string) string { return filepath.Join(h.Dir, program+".log") }
+
+func (h *Host) group() string { return prefix(h.cell.Dir) + "/" + h.Name }

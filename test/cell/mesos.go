@@ -1,0 +1,129 @@
+package cell
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+)
+
+// StartMaster starts the Mesos master, with what an earlier one left in its registry, and waits until it answers.
+func (c *Cell) StartMaster(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, bootTimeout)
+	defer cancel()
+	groups, err := makeGroups(c.masterGroup())
+	if err != nil {
+		return err
+	}
+	if running, err := groupMembers(freezerGroup(c.masterGroup())); err != nil || len(running) > 0 {
+		return errors.Join(errors.New("the Mesos master runs already"), err)
+	}
+	ip, port, err := net.SplitHostPort(c.Master)
+	if err != nil {
+		return fmt.Errorf("read address of the master: %w", err)
+	}
+	work := filepath.Join(c.Dir, "master", "work")
+	if err := os.MkdirAll(work, 0o755); err != nil {
+		return fmt.Errorf("make directory of the master: %w", err)
+	}
+	args := []string{
+		filepath.Join(c.Mesos, "mesos-master"), "--ip=" + ip, "--port=" + port, "--hostname=" + ip,
+		"--work_dir=" + work, "--quorum=1",
+	}
+	if c.Fast {
+		args = append(args, "--agent_ping_timeout=1secs", "--max_agent_ping_timeouts=3")
+	}
+	if err := detach(ctx, groups, c.MasterLog(), []string{"nsenter", "--net=" + c.Switch}, args...); err != nil {
+		return err
+	}
+	client := c.HTTPClient()
+	defer client.CloseIdleConnections()
+	err = await(ctx, "the Mesos master", func(ctx context.Context) error {
+		return get(ctx, client, "http://"+c.Master+"/health", nil)
+	})
+	if err != nil {
+		return withLog(err, c.MasterLog())
+	}
+	return nil
+}
+
+// KillMaster ends the Mesos master at once; its registry stays.
+func (c *Cell) KillMaster(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, controlTimeout)
+	defer cancel()
+	return killAll(ctx, c.masterGroup())
+}
+
+// MasterLog is the file the Mesos master writes to.
+func (c *Cell) MasterLog() string { return filepath.Join(c.Dir, "master", "log") }
+
+func (c *Cell) masterGroup() string { return prefix(c.Dir) + "/master" }
+
+// StartAgent starts the host's Mesos agent, with what its last run left, and waits until it is registered.
+func (h *Host) StartAgent(ctx context.Context) error {
+	if h.PID("mesos-agent") != 0 {
+		return fmt.Errorf("the Mesos agent of %s runs already", h.Name)
+	}
+	ctx, cancel := context.WithTimeout(ctx, bootTimeout)
+	defer cancel()
+	docker, err := exec.LookPath("docker")
+	if err != nil {
+		return fmt.Errorf("find docker for the Mesos agent: %w", err)
+	}
+	mesos := h.cell.Mesos
+	// The library that holds the agent wants a registry for the idle master beside it. See test/real-mesos.
+	err = h.start(ctx, "agent", filepath.Join(mesos, "mesos-agent"), "--ip="+h.Address, "--port=5051",
+		"--hostname="+h.Address, "--master="+h.cell.Master, "--work_dir="+filepath.Join(h.Dir, "mesos"),
+		"--launcher_dir="+mesos, "--docker="+docker, "--containerizers=docker,mesos", "--launcher=posix",
+		"--isolation=posix/cpu,posix/mem,filesystem/posix", "--no-systemd_enable_support", "--registry=in_memory",
+		"--resources=cpus:2;mem:4096;disk:10000;ports:[9200-9399]")
+	if err != nil {
+		return err
+	}
+	client := h.cell.HTTPClient()
+	defer client.CloseIdleConnections()
+	err = await(ctx, "the Mesos agent of "+h.Name, func(ctx context.Context) error {
+		var metrics struct {
+			Registered float64 `json:"slave/registered"`
+		}
+		if err := get(ctx, client, "http://"+h.Agent+"/metrics/snapshot", &metrics); err != nil {
+			return err
+		}
+		if metrics.Registered != 1 {
+			return errors.New("it is not registered")
+		}
+		return nil
+	})
+	if err != nil {
+		return withLog(err, h.Log("agent"))
+	}
+	return h.cell.change(func() { h.AgentPID = h.PID("mesos-agent") })
+}
+
+// KillAgent ends the host's Mesos agent alone; its executors and containers go on.
+func (h *Host) KillAgent(ctx context.Context) error {
+	pid := h.PID("mesos-agent")
+	if pid == 0 {
+		return fmt.Errorf("the Mesos agent of %s does not run", h.Name)
+	}
+	ctx, cancel := context.WithTimeout(ctx, controlTimeout)
+	defer cancel()
+	if err := unix.Kill(pid, unix.SIGKILL); err != nil {
+		return fmt.Errorf("kill the Mesos agent of %s: %w", h.Name, err)
+	}
+	err := await(ctx, "the end of the Mesos agent", func(context.Context) error {
+		if namespacePIDs(pid) != nil {
+			return fmt.Errorf("process %d is still there", pid)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return h.cell.change(func() { h.AgentPID = 0 })
+}
