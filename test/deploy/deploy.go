@@ -1,0 +1,322 @@
+// Package deploy runs Mooring in a cell as an operator would: it starts the scheduler's process, asks its HTTP API and asks
+// Elasticsearch. Nothing in here looks inside.
+package deploy
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"mooring/test/cell"
+)
+
+const (
+	pollEvery  = 100 * time.Millisecond
+	askTimeout = 5 * time.Second
+)
+
+// Options say how the scheduler is started.
+type Options struct {
+	Binary    string   // the mooring binary
+	Framework string   // its name; "" means elasticsearch
+	Image     string   // of Elasticsearch, known to every engine of the cell
+	Nodes     int      // wanted
+	Flags     []string // further flags of `mooring scheduler`, which beat those given here
+}
+
+// smallHeap lets a node of Elasticsearch start fast and live in little memory; it is the figures of nobody's production.
+var smallHeap = []string{
+	"--memory=1024", "--heap=256", "--cpus=0.5",
+	"--java-option=-XX:-UseG1GC", "--java-option=-XX:+UseSerialGC", "--java-option=-XX:TieredStopAtLevel=1",
+	"--java-option=-XX:-AlwaysPreTouch",
+}
+
+// Deployment is a scheduler in a cell.
+type Deployment struct {
+	cell    *cell.Cell
+	options Options
+	client  *http.Client
+	process *exec.Cmd
+	ended   chan error
+}
+
+// New prepares a deployment; Start starts it.
+func New(c *cell.Cell, o Options) *Deployment {
+	if o.Framework == "" {
+		o.Framework = "elasticsearch"
+	}
+	return &Deployment{cell: c, options: o, client: c.HTTPClient()}
+}
+
+// Client connects from inside the cell.
+func (d *Deployment) Client() *http.Client { return d.client }
+
+// Log is the file that the scheduler writes to.
+func (d *Deployment) Log() string { return d.dir() + ".log" }
+
+// dir is the scheduler's directory.
+func (d *Deployment) dir() string { return filepath.Join(d.cell.Dir, "scheduler-"+d.options.Framework) }
+
+// Start starts the scheduler, with the state that an earlier one left.
+func (d *Deployment) Start(ctx context.Context) error {
+	log, err := os.OpenFile(d.Log(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	if err != nil {
+		return fmt.Errorf("open the scheduler's log: %w", err)
+	}
+	defer log.Close()
+	args := slices.Concat([]string{
+		"scheduler", "--master=" + d.cell.Master, "--listen=" + d.cell.Scheduler, fmt.Sprintf("--nodes=%d", d.options.Nodes),
+		"--framework=" + d.options.Framework, "--image=" + d.options.Image, "--external-volume-driver=mooring", "--state-dir=" + d.dir(),
+	}, smallHeap, d.options.Flags)
+	d.process = d.cell.Command(context.WithoutCancel(ctx), d.options.Binary, args...)
+	d.process.Stdout, d.process.Stderr = log, log
+	d.process.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C is for the caller, who ends it in order
+	if err := d.process.Start(); err != nil {
+		return fmt.Errorf("start the scheduler: %w", err)
+	}
+	d.ended = make(chan error, 1)
+	go func(p *exec.Cmd, ended chan<- error) { ended <- p.Wait() }(d.process, d.ended)
+	return d.Await(ctx, "the scheduler to be ready", func(ctx context.Context) error {
+		return d.ask(ctx, "http://"+d.cell.Scheduler+"/readyz", nil)
+	})
+}
+
+// Kill ends the scheduler as a crash does.
+func (d *Deployment) Kill() error { return d.end(syscall.SIGKILL) }
+
+// Stop ends the scheduler in order; its tasks go on.
+func (d *Deployment) Stop() error { return d.end(syscall.SIGTERM) }
+
+func (d *Deployment) end(signal syscall.Signal) error {
+	if d.process == nil {
+		return nil
+	}
+	defer func() { d.process = nil }()
+	if err := d.process.Process.Signal(signal); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return fmt.Errorf("end the scheduler: %w", err)
+	}
+	err := <-d.ended
+	if exit, isExit := errors.AsType[*exec.ExitError](err); isExit && exit.Sys().(syscall.WaitStatus).Signal() == signal {
+		return nil
+	}
+	return err
+}
+
+// Remove stops the scheduler, has the Mesos master end the framework, and waits until no container of it is left.
+func (d *Deployment) Remove(ctx context.Context) error {
+	var cluster struct {
+		FrameworkID string `json:"framework_id"`
+	}
+	if err := d.ask(ctx, "http://"+d.cell.Scheduler+"/v1/cluster", &cluster); err != nil {
+		return err
+	}
+	if err := d.Stop(); err != nil {
+		return err
+	}
+	if err := d.send(ctx, http.MethodPost, "http://"+d.cell.Master+"/master/teardown", []byte("frameworkId="+cluster.FrameworkID)); err != nil {
+		return err
+	}
+	for _, h := range d.cell.Hosts {
+		err := d.Await(ctx, "the containers on "+h.Name+" to be gone", func(ctx context.Context) error {
+			if running, err := d.Containers(ctx, h, "--quiet"); err != nil || running != "" {
+				return errors.Join(err, fmt.Errorf("%s runs", running))
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		if err := d.removeDead(ctx, h); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// removeDead removes the containers that a death of their host left behind.
+func (d *Deployment) removeDead(ctx context.Context, h *cell.Host) error {
+	dead, err := d.Containers(ctx, h, "--quiet", "--all")
+	if err != nil || dead == "" {
+		return err
+	}
+	_, err = h.Docker(ctx, append([]string{"rm"}, strings.Fields(dead)...)...)
+	return err
+}
+
+// Containers asks a host's engine with `docker ps` for the containers of the framework.
+func (d *Deployment) Containers(ctx context.Context, h *cell.Host, flags ...string) (string, error) {
+	return h.Docker(ctx, append([]string{"ps", "--filter", "label=mooring.framework=" + d.options.Framework}, flags...)...)
+}
+
+// Node is what the scheduler's API says of one node.
+type Node struct {
+	ID    int    `json:"id"`
+	Epoch int    `json:"epoch"`
+	Phase string `json:"phase"`
+	Place struct {
+		Host     string `json:"host"`
+		HTTPPort int    `json:"http_port"`
+	} `json:"place"`
+	Ready   bool     `json:"ready"`
+	Volumes []string `json:"volumes"`
+	Held    string   `json:"held"`
+	Waits   string   `json:"waits"`
+	Problem string   `json:"problem"`
+}
+
+// HTTP is the address of the node's Elasticsearch.
+func (n Node) HTTP() string { return net.JoinHostPort(n.Place.Host, strconv.Itoa(n.Place.HTTPPort)) }
+
+// Nodes asks the scheduler for its nodes, lowest ID first.
+func (d *Deployment) Nodes(ctx context.Context) ([]Node, error) {
+	var nodes []Node
+	err := d.ask(ctx, "http://"+d.cell.Scheduler+"/v1/nodes", &nodes)
+	return nodes, err
+}
+
+// Scale sets the number of nodes.
+func (d *Deployment) Scale(ctx context.Context, nodes int) error {
+	body, err := json.Marshal(map[string]int{"value": nodes})
+	if err != nil {
+		return err
+	}
+	return d.send(ctx, http.MethodPut, "http://"+d.cell.Scheduler+"/v1/cluster/elasticsearchNodes", body)
+}
+
+// Order posts an operator's order for a node: restart, retire, keep or forgive.
+func (d *Deployment) Order(ctx context.Context, node int, order string) error {
+	return d.send(ctx, http.MethodPost, fmt.Sprintf("http://%s/v1/nodes/%d/%s", d.cell.Scheduler, node, order), nil)
+}
+
+// AwaitNodes waits until so many nodes are ready and returns all.
+func (d *Deployment) AwaitNodes(ctx context.Context, want int) ([]Node, error) {
+	var nodes []Node
+	err := d.Await(ctx, fmt.Sprintf("%d nodes to be ready", want), func(ctx context.Context) error {
+		var err error
+		if nodes, err = d.Nodes(ctx); err != nil {
+			return err
+		}
+		ready := 0
+		for _, n := range nodes {
+			if n.Phase == "running" && n.Ready {
+				ready++
+			}
+		}
+		if ready != want {
+			return fmt.Errorf("%d are; the scheduler says %+v", ready, nodes)
+		}
+		return nil
+	})
+	return nodes, err
+}
+
+// AwaitRelaunch waits until a node is ready in a later epoch than it was.
+func (d *Deployment) AwaitRelaunch(ctx context.Context, was Node) error {
+	return d.Await(ctx, fmt.Sprintf("node %d to be launched again", was.ID), func(ctx context.Context) error {
+		nodes, err := d.Nodes(ctx)
+		if err == nil && (nodes[was.ID-1].Epoch == was.Epoch || !nodes[was.ID-1].Ready) {
+			err = fmt.Errorf("it is %+v", nodes[was.ID-1])
+		}
+		return err
+	})
+}
+
+// HTTPAddresses are those of the running nodes, as far as the scheduler can be asked.
+func (d *Deployment) HTTPAddresses() []string {
+	ctx, cancel := context.WithTimeout(context.Background(), askTimeout)
+	defer cancel()
+	nodes, err := d.Nodes(ctx)
+	if err != nil {
+		return nil
+	}
+	var addresses []string
+	for _, n := range nodes {
+		if n.Phase == "running" {
+			addresses = append(addresses, n.HTTP())
+		}
+	}
+	return addresses
+}
+
+// AwaitCluster waits until Elasticsearch has so many nodes and the status (green or yellow).
+func (d *Deployment) AwaitCluster(ctx context.Context, nodes int, status string) error {
+	return d.Await(ctx, fmt.Sprintf("a %s cluster of %d", status, nodes), func(ctx context.Context) error {
+		var last error = errors.New("no node is running")
+		for _, address := range d.HTTPAddresses() {
+			var health struct {
+				Status string `json:"status"`
+				Nodes  int    `json:"number_of_nodes"`
+			}
+			if last = d.ask(ctx, "http://"+address+"/_cluster/health?timeout=1s", &health); last != nil {
+				continue
+			}
+			if health.Nodes == nodes && (health.Status == status || health.Status == "green") {
+				return nil
+			}
+			last = fmt.Errorf("%s says %s, %d nodes", address, health.Status, health.Nodes)
+		}
+		return last
+	})
+}
+
+// Await polls until check succeeds. The error of the last try says what was missing.
+func (d *Deployment) Await(ctx context.Context, what string, check func(context.Context) error) error {
+	ticks := time.NewTicker(pollEvery)
+	defer ticks.Stop()
+	for {
+		err := check(ctx)
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("wait for %s: %w; see %s", what, err, d.Log())
+		case <-ticks.C:
+		}
+	}
+}
+
+func (d *Deployment) ask(ctx context.Context, url string, answer any) error {
+	return d.exchange(ctx, http.MethodGet, url, nil, answer)
+}
+
+func (d *Deployment) send(ctx context.Context, method, url string, body []byte) error {
+	return d.exchange(ctx, method, url, body, nil)
+}
+
+func (d *Deployment) exchange(ctx context.Context, method, url string, body []byte, answer any) error {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, method, url, bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	response, err := d.client.Do(request)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	content, err := io.ReadAll(response.Body)
+	switch {
+	case err != nil:
+		return fmt.Errorf("read %s: %w", url, err)
+	case response.StatusCode >= http.StatusMultipleChoices:
+		return fmt.Errorf("%s %s: %s: %.300s", method, url, response.Status, content)
+	case answer == nil:
+		return nil
+	}
+	return json.Unmarshal(content, answer)
+}

@@ -1,0 +1,88 @@
+package test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"mooring/test/cell"
+)
+
+const registry = "127.0.0.1:5000" // engines trust registries on their own host
+
+// startRegistry runs Debian's Docker registry on a host until the test ends.
+func startRegistry(t *testing.T, h *cell.Host) {
+	t.Helper()
+	dir := t.TempDir()
+	config := fmt.Sprintf("version: 0.1\nstorage: {filesystem: {rootdirectory: %s}}\nhttp: {addr: %s}\n", dir, registry)
+	file := filepath.Join(dir, "config.yml")
+	require.NoError(t, os.WriteFile(file, []byte(config), 0o600))
+	ctx, cancel := context.WithCancel(context.Background())
+	server, err := h.Command(ctx, "docker-registry", "serve", file)
+	require.NoError(t, err)
+	require.NoError(t, server.Start())
+	t.Cleanup(func() {
+		cancel()
+		if err := server.Wait(); err != nil && !isExit(err) {
+			t.Error(err)
+		}
+	})
+}
+
+func isExit(err error) bool {
+	_, ok := errors.AsType[*exec.ExitError](err)
+	return ok
+}
+
+// The plugin is installed from a registry with no settings at all, and works: its volumes are in the host's /var/lib.
+func TestStoryThePluginIsInstalledWithoutAnySettings(t *testing.T) {
+	h := shared.Hosts[3]
+	// The host's own /var/lib is this machine's; the story must not write there.
+	mount, err := h.Command(within(t), "mount", "-t", "tmpfs", "varlib", "/var/lib")
+	require.NoError(t, err)
+	require.NoError(t, mount.Run())
+	startRegistry(t, h)
+	name := registry + "/mooring:1"
+	docker(t, h, "plugin", "create", name, stamped(t))
+	await(t, "the registry", func() error {
+		_, err := h.Docker(within(t), "plugin", "push", name)
+		return err
+	})
+	docker(t, h, "plugin", "rm", name)
+
+	docker(t, h, "plugin", "install", "--grant-all-permissions", "--alias", "installed", name)
+	run := []string{"run", "--rm", "--network", "none", "--user", "0", "--volume-driver", "installed", "-v", "elasticsearch1data:/data", "--entrypoint", "bash", elasticsearch8, "-c"}
+	docker(t, h, append(run, "echo kept >/data/file")...)
+	assert.Equal(t, "kept 1000:0:770", docker(t, h, append(run, `echo $(cat /data/file; stat -c %u:%g:%a /data)`)...))
+	find, err := h.Command(within(t), "find", "/var/lib/mooring", "-name", "file")
+	require.NoError(t, err)
+	found, err := find.Output()
+	require.NoError(t, err)
+	assert.Contains(t, string(found), "/var/lib/mooring/volumes/elasticsearch1data/")
+
+	docker(t, h, "volume", "rm", "elasticsearch1data")
+	docker(t, h, "plugin", "disable", "installed")
+	docker(t, h, "plugin", "rm", "installed")
+	umount, err := h.Command(within(t), "umount", "--lazy", "/var/lib")
+	require.NoError(t, err)
+	require.NoError(t, umount.Run())
+}
+
+// stamped copies the plugin's directory and adds a file: an engine refuses a second plugin whose content is the same to the
+// last bit (Docker Engine 20.10).
+func stamped(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	out, err := exec.Command("cp", "-a", "../build/plugin/.", dir).CombinedOutput()
+	require.NoError(t, err, string(out))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "rootfs", "stamp"), []byte(strings.ToUpper(t.Name())), 0o600))
+	return dir
+}

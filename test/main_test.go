@@ -1,0 +1,153 @@
+// Package test tells, as end-to-end stories on real Docker, real Mesos and real Elasticsearch, what Mooring promises:
+// `go test ./test -list Story` is the table of contents. It needs what test/prepare installs and `make build/plugin` builds.
+package test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"mooring/test/cell"
+	"mooring/test/deploy"
+)
+
+const (
+	cellDir  = "/var/tmp/mooring-stories"
+	cacheDir = "/var/cache/mooring"
+
+	elasticsearch8 = "elasticsearch:8.19.5"
+	elasticsearch7 = "elasticsearch:7.17.28"
+
+	storyLimit = 5 * time.Minute // a loaded machine needs several times what an idle one does
+)
+
+// shared is the cell that the stories are told in, one after the other. Each leaves it as it found it.
+var shared *cell.Cell
+
+func TestMain(m *testing.M) {
+	os.Exit(run(m))
+}
+
+func run(m *testing.M) (status int) {
+	ctx := context.Background()
+	defer func() {
+		if err := cell.Down(ctx, cellDir); err != nil {
+			fmt.Fprintln(os.Stderr, "take the cell down:", err)
+			status = 1
+		}
+	}()
+	if err := up(ctx); err != nil {
+		fmt.Fprintln(os.Stderr, "bring the cell up:", err)
+		return 1
+	}
+	return m.Run()
+}
+
+func up(ctx context.Context) error {
+	if err := cell.Down(ctx, cellDir); err != nil { // what an interrupted run left
+		return err
+	}
+	begin := time.Now()
+	var err error
+	shared, err = cell.Up(ctx, cellDir, cell.Options{
+		Hosts: 4, Plugin: "../build/plugin", Fast: true,
+		Images:   []string{filepath.Join(cacheDir, "elasticsearch-8.19.5.tar"), filepath.Join(cacheDir, "elasticsearch-7.17.28.tar")},
+		Progress: func(line string) { fmt.Printf("[%5.1f s] %s\n", time.Since(begin).Seconds(), line) },
+	})
+	return err
+}
+
+// within gives a story its time.
+func within(t *testing.T) context.Context {
+	ctx, cancel := context.WithTimeout(t.Context(), storyLimit)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// deployed starts a framework for one story and removes it, its volumes included, when the story ends.
+func deployed(t *testing.T, o deploy.Options) *deploy.Deployment {
+	t.Helper()
+	binary, err := filepath.Abs("../build/mooring")
+	require.NoError(t, err)
+	o.Binary = binary
+	d := deploy.New(shared, o)
+	t.Cleanup(func() { remove(t, d) })
+	require.NoError(t, d.Start(within(t)))
+	return d
+}
+
+func remove(t *testing.T, d *deploy.Deployment) {
+	ctx, cancel := context.WithTimeout(context.Background(), storyLimit)
+	defer cancel()
+	if t.Failed() {
+		log, _ := os.ReadFile(d.Log())
+		t.Logf("end of %s:\n%s", d.Log(), log[max(0, len(log)-8000):])
+	}
+	healHosts(t)
+	require.NoError(t, d.Remove(ctx))
+}
+
+// healHosts undoes what a story did to hosts.
+func healHosts(t *testing.T) {
+	ctx, cancel := context.WithTimeout(context.Background(), storyLimit)
+	defer cancel()
+	for _, h := range shared.Hosts {
+		switch h.Status(ctx) {
+		case "running":
+		case "dead":
+			require.NoError(t, h.Return(ctx))
+		default:
+			require.NoError(t, h.Thaw(ctx))
+			require.NoError(t, h.Join(ctx))
+		}
+	}
+}
+
+// host finds the host with an address.
+func host(t *testing.T, address string) *cell.Host {
+	t.Helper()
+	for _, h := range shared.Hosts {
+		if h.Address == address {
+			return h
+		}
+	}
+	require.Fail(t, "no such host", address)
+	return nil
+}
+
+// shell is the command line of `docker run` for a script in a container of its own, with one volume at /data.
+func shell(volume, script string, flags ...string) []string {
+	args := append([]string{"run", "--network", "none", "--user", "0", "--volume-driver", cell.PluginName, "-v", volume + ":/data", "--entrypoint", "bash"}, flags...)
+	return append(args, elasticsearch8, "-c", script)
+}
+
+func docker(t *testing.T, h *cell.Host, args ...string) string {
+	t.Helper()
+	out, err := h.Docker(within(t), args...)
+	require.NoError(t, err)
+	return out
+}
+
+// await polls until check succeeds.
+func await(t *testing.T, what string, check func() error) {
+	t.Helper()
+	ctx := within(t)
+	ticks := time.NewTicker(100 * time.Millisecond)
+	defer ticks.Stop()
+	for {
+		err := check()
+		if err == nil {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			require.NoError(t, err, "wait for %s", what)
+		case <-ticks.C:
+		}
+	}
+}

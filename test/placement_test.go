@@ -1,0 +1,183 @@
+package test
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"mooring/test/demo"
+	"mooring/test/deploy"
+	"mooring/test/ledger"
+)
+
+const someDocuments = 5000
+
+func packages(t *testing.T, count int) []ledger.Document {
+	t.Helper()
+	all, err := ledger.Packages(t.Context())
+	require.NoError(t, err)
+	return all[:min(count, len(all))]
+}
+
+// write puts documents into an index without replicas: what one node loses is lost.
+func write(t *testing.T, d *deploy.Deployment, shards int) *ledger.Ledger {
+	t.Helper()
+	l := ledger.New(d.Client(), d.HTTPAddresses, "single")
+	require.NoError(t, l.Create(within(t), shards, 0))
+	require.NoError(t, l.WriteAll(within(t), packages(t, someDocuments), 500))
+	return l
+}
+
+func audit(t *testing.T, l *ledger.Ledger) {
+	t.Helper()
+	account, err := l.Audit(within(t))
+	require.NoError(t, err)
+	assert.Equal(t, ledger.Account{Acknowledged: someDocuments, Found: someDocuments, ChecksumOK: true}, account)
+}
+
+// A host dies under load; its node comes back on another host with its volumes, and no acknowledged document is lost, through
+// crashes of scheduler and master and the return of the host.
+func TestStoryAHostDiesAndItsNodeComesBack(t *testing.T) {
+	d := deployed(t, deploy.Options{Framework: "death", Image: elasticsearch8, Nodes: 3})
+	report, err := demo.Run(t.Context(), shared, demo.Options{Deployment: d, Documents: packages(t, someDocuments), Say: t.Logf})
+	require.NoError(t, err)
+	assert.Equal(t, report.Documents.Acknowledged, report.Documents.Found)
+	assert.True(t, report.Documents.ChecksumOK)
+	assert.Equal(t, []string{"death3config", "death3data"}, report.Nodes[2].Volumes)
+	assert.NotEqual(t, report.Nodes[2].HostBefore, report.Nodes[2].HostAfter)
+}
+
+// Elasticsearch 7 forms a cluster, and a node of it that lost its host comes back with its documents.
+func TestStoryElasticsearch7ComesBackToo(t *testing.T) {
+	ctx := within(t)
+	d := deployed(t, deploy.Options{Framework: "seven", Image: elasticsearch7, Nodes: 3})
+	nodes, err := d.AwaitNodes(ctx, 3)
+	require.NoError(t, err)
+	l := write(t, d, 3)
+	require.NoError(t, host(t, nodes[1].Place.Host).Kill(ctx))
+	require.NoError(t, d.AwaitRelaunch(ctx, nodes[1]))
+	require.NoError(t, d.AwaitCluster(ctx, 3, "green"))
+	audit(t, l)
+}
+
+// A Mesos agent restarts; the node on it, run by an executor under the Mesos containerizer, does not notice.
+func TestStoryAnAgentRestartDoesNotTouchItsNode(t *testing.T) {
+	ctx := within(t)
+	d := deployed(t, deploy.Options{Framework: "agent", Image: elasticsearch8, Nodes: 1})
+	before, err := d.AwaitNodes(ctx, 1)
+	require.NoError(t, err)
+	l := write(t, d, 1)
+	h := host(t, before[0].Place.Host)
+	container := docker(t, h, "ps", "--quiet", "--no-trunc", "--filter", "label=mooring.framework=agent")
+	require.NoError(t, errors.Join(h.KillAgent(ctx), h.StartAgent(ctx)))
+	require.NoError(t, d.Order(ctx, 1, "restart"), "the executor is still at the scheduler's command")
+	require.NoError(t, d.AwaitRelaunch(ctx, before[0]))
+	require.NoError(t, d.AwaitCluster(ctx, 1, "green"))
+	assert.NotEqual(t, container, docker(t, h, "ps", "--quiet", "--no-trunc", "--filter", "label=mooring.framework=agent"))
+	audit(t, l)
+}
+
+// Under the Docker containerizer the executor is in the node's container, which Mesos ends when its agent restarts: the node is
+// launched again under its ID, with its documents.
+func TestStoryTheDockerContainerizerRelaunchesOnTheSameVolumes(t *testing.T) {
+	ctx := within(t)
+	d := deployed(t, deploy.Options{Framework: "docker", Image: elasticsearch8, Nodes: 1, Flags: []string{"--containerizer=docker"}})
+	before, err := d.AwaitNodes(ctx, 1)
+	require.NoError(t, err)
+	l := write(t, d, 1)
+	h := host(t, before[0].Place.Host)
+	require.NoError(t, errors.Join(h.KillAgent(ctx), h.StartAgent(ctx)))
+	require.NoError(t, d.AwaitRelaunch(ctx, before[0]))
+	require.NoError(t, d.AwaitCluster(ctx, 1, "green"))
+	audit(t, l)
+}
+
+// A host is cut off while it goes on writing: its volumes stay its own, and its node is given to nobody else who could write
+// them, until it is back.
+func TestStoryACutHostKeepsItsVolumes(t *testing.T) {
+	ctx := within(t)
+	d := deployed(t, deploy.Options{Framework: "cut", Image: elasticsearch8, Nodes: 3})
+	nodes, err := d.AwaitNodes(ctx, 3)
+	require.NoError(t, err)
+	l := write(t, d, 3)
+	h := host(t, nodes[2].Place.Host)
+	require.NoError(t, h.Cut(ctx))
+	await(t, "the holder to be named", func() error {
+		now, err := d.Nodes(ctx)
+		if err == nil && !strings.Contains(now[2].Problem, "held by host "+h.Name) {
+			err = fmt.Errorf("node 3 is %+v", now[2])
+		}
+		return err
+	})
+	assert.Contains(t, docker(t, h, "ps", "--filter", "label=mooring.framework=cut", "--format", "{{.Names}}"), "cut-3")
+	require.NoError(t, h.Join(ctx))
+	require.NoError(t, d.AwaitRelaunch(ctx, nodes[2]))
+	require.NoError(t, d.AwaitCluster(ctx, 3, "green"))
+	await(t, "one writer", func() error { return oneContainerEach(t, "cut", 3) })
+	audit(t, l)
+}
+
+// oneContainerEach checks that each node of a framework has exactly one running container in the whole cell.
+func oneContainerEach(t *testing.T, framework string, nodes int) error {
+	count := map[string]int{}
+	for _, h := range shared.Hosts {
+		for _, node := range strings.Fields(docker(t, h, "ps", "--filter", "label=mooring.framework="+framework, "--format", `{{.Label "mooring.node"}}`)) {
+			count[node]++
+		}
+	}
+	for id := range nodes {
+		if got := count[fmt.Sprint(id+1)]; got != 1 {
+			return fmt.Errorf("node %d has %d containers", id+1, got)
+		}
+	}
+	return nil
+}
+
+// What keeps a node from running is said in words, tried again later and later, and does not run away.
+func TestStoryAReasonIsGivenForEveryWait(t *testing.T) {
+	for name, c := range map[string]struct {
+		flags []string
+		image string
+		says  string
+	}{
+		"driver":  {[]string{"--external-volume-driver=nosuch"}, elasticsearch8, "nosuch"},
+		"image":   {nil, "nosuch:1", "nosuch:1"},
+		"memory":  {[]string{"--memory=100000"}, elasticsearch8, "4 with less than 100000 MB of memory"},
+		"cpus":    {[]string{"--cpus=64"}, elasticsearch8, "4 with less than 64 CPUs"},
+		"require": {[]string{"--require=disk=fast"}, elasticsearch8, "4 without attribute disk:fast"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			ctx := within(t)
+			d := deployed(t, deploy.Options{Framework: "wait" + name, Image: c.image, Nodes: 1, Flags: c.flags})
+			await(t, "the reason", func() error {
+				nodes, err := d.Nodes(ctx)
+				if err == nil && !strings.Contains(nodes[0].Waits+nodes[0].Problem, c.says) {
+					err = fmt.Errorf("node 1 is %+v", nodes[0])
+				}
+				return err
+			})
+		})
+	}
+}
+
+// An operator scales, restarts and retires; IDs and volumes stay what they were.
+func TestStoryAnOperatorScales(t *testing.T) {
+	ctx := within(t)
+	d := deployed(t, deploy.Options{Framework: "scale", Image: elasticsearch8, Nodes: 1})
+	_, err := d.AwaitNodes(ctx, 1)
+	require.NoError(t, err)
+	l := write(t, d, 1)
+	require.NoError(t, d.Scale(ctx, 2))
+	nodes, err := d.AwaitNodes(ctx, 2)
+	require.NoError(t, err)
+	assert.Equal(t, []string{"scale2config", "scale2data"}, nodes[1].Volumes)
+	require.NoError(t, d.AwaitCluster(ctx, 2, "green"))
+	audit(t, l)
+	require.Error(t, d.Scale(ctx, 0))
+	require.Error(t, d.Order(ctx, 1, "explode"))
+	require.Error(t, d.Order(ctx, 99, "restart"))
+}
