@@ -1,0 +1,66 @@
+# Everything is built below build/. `make help` lists the targets.
+
+SHELL := /bin/bash
+export CGO_ENABLED ?= 0
+
+BUILD := build
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+PLUGIN_NAME ?= mooring:latest
+CELL_DIR ?= /var/tmp/mooring-cell
+CELL := go run ./test/cmd/cell --dir $(CELL_DIR)
+
+.PHONY: help build plugin check test test-units test-stories demo cell cell-down bench prepare clean FORCE
+
+help: ## list the targets
+	@grep -hE '^[a-z/-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
+
+build: $(BUILD)/mooring ## the binary, build/mooring
+
+$(BUILD)/mooring: FORCE
+	@mkdir -p $(BUILD)
+	go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o $@ .
+
+$(BUILD)/plugin: $(BUILD)/mooring config.json
+	@rm -rf $@ && mkdir -p $@/rootfs
+	cp config.json $@/ && cp $(BUILD)/mooring $@/rootfs/
+
+plugin: $(BUILD)/plugin ## register the managed plugin as mooring:latest in the engine at DOCKER_HOST
+	docker plugin create $(PLUGIN_NAME) $(BUILD)/plugin
+	@echo "now: docker plugin enable $(PLUGIN_NAME)"
+
+prepare: ## install what tests and demo need (Debian 12, root): Docker, a real Mesos, images of a real Elasticsearch
+	test/prepare
+
+check: ## gofmt, vet, staticcheck, the import arrows, unit tests with the race detector
+	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo "run gofmt on:"; gofmt -l $$(git ls-files '*.go'); exit 1; }
+	go vet ./...
+	go tool -modfile=tools/go.mod staticcheck ./...
+	$(MAKE) test-units
+
+test: prepare check test-stories ## everything, the end-to-end stories included
+
+test-units:
+	CGO_ENABLED=1 go test -race $$(go list ./... | grep -v '^mooring/test$$')
+
+test-stories: $(BUILD)/plugin
+	go test -count=1 -v -timeout 40m ./test
+
+demo: prepare $(BUILD)/plugin ## the whole story on this machine: a host dies, its node comes back, nothing is lost
+	go run ./test/cmd/demo
+
+cell: prepare $(BUILD)/plugin ## four simulated hosts to play with; `make cell-down` removes them
+	$(CELL) up --hosts 4
+	$(CELL) scheduler
+	ln -sfn $(CELL_DIR)/cell.json cell.json
+
+cell-down: ## remove the cell
+	$(CELL) down
+	rm -f cell.json
+
+bench: prepare $(BUILD)/plugin ## measure, compare, write bench.json
+	go run ./test/cmd/bench
+
+clean: ## remove what was built
+	rm -rf $(BUILD)
+
+FORCE:

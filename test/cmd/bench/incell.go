@@ -1,0 +1,100 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"mooring/test/cell"
+	"mooring/test/demo"
+	"mooring/test/deploy"
+	"mooring/test/ledger"
+)
+
+const (
+	hosts       = 4
+	takeSeconds = 20 // a heartbeat must stand still for so long before its host counts as dead
+	sampleDocs  = 5000
+)
+
+// cellFigures measures what needs real engines and a real Mesos.
+func cellFigures(ctx context.Context) (figures []Figure, err error) {
+	if err := cell.Down(ctx, *dir); err != nil { // what an interrupted run may have left
+		return nil, err
+	}
+	c, err := cell.Up(ctx, *dir, cell.Options{Hosts: hosts, Plugin: *plugin, Images: []string{*image}, Fast: true})
+	if err == nil {
+		figures, err = measure(ctx, c)
+	}
+	return figures, errors.Join(err, cell.Down(context.WithoutCancel(ctx), *dir))
+}
+
+func measure(ctx context.Context, c *cell.Cell) ([]Figure, error) {
+	mooring, local, err := containerCycles(ctx, c.Hosts[0])
+	if err != nil {
+		return nil, err
+	}
+	report, err := death(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	if report.Documents.Found != report.Documents.Acknowledged {
+		return nil, fmt.Errorf("%d documents acknowledged, %d found", report.Documents.Acknowledged, report.Documents.Found)
+	}
+	asked := report.Seconds.Detected
+	return []Figure{
+		against("container create, start, wait, rm: with a Mooring volume / with local", "ms", mooring, local, "<= 1.05",
+			func(r float64) bool { return r <= 1.05 }),
+		{Name: "host death to container asked for (Mesos notices within 3 to 4 s here)", Value: asked, Unit: "s", Aim: "<= 5", Met: asked <= 5},
+		against("host death to container elsewhere / time after which a lease may be taken", "s", report.Seconds.Container, takeSeconds, "<= 1.1",
+			func(r float64) bool { return r <= 1.1 }),
+		{Name: "host death to node joined", Value: report.Seconds.Joined, Unit: "s", Met: true},
+		{Name: "host death to green", Value: report.Seconds.Green, Unit: "s", Met: true},
+	}, nil
+}
+
+// containerCycles times, in turn, containers with one volume of ours and with one of Docker's own; it returns the medians in
+// milliseconds. The command line's own time is in both.
+func containerCycles(ctx context.Context, h *cell.Host) (mooring, local float64, err error) {
+	times := map[string][]float64{}
+	for range *cycles + 1 {
+		for _, driver := range []string{cell.PluginName, "local"} {
+			begin := time.Now()
+			_, err := h.Docker(ctx, "run", "--rm", "--network", "none", "--entrypoint", "true",
+				"--mount", "type=volume,volume-driver="+driver+",source=bench"+driver[:5]+",target=/data", "elasticsearch:8.19.5")
+			if err != nil {
+				return 0, 0, err
+			}
+			times[driver] = append(times[driver], float64(time.Since(begin).Microseconds())/1000)
+		}
+	}
+	return median(times[cell.PluginName][1:]), median(times["local"][1:]), nil // the first of each made the volume
+}
+
+func median(values []float64) float64 {
+	values = slices.Sorted(slices.Values(values))
+	return values[len(values)/2]
+}
+
+// death plays the story of the demo with few documents.
+func death(ctx context.Context, c *cell.Cell) (demo.Report, error) {
+	documents, err := ledger.Packages(ctx)
+	if err != nil {
+		return demo.Report{}, err
+	}
+	path, err := filepath.Abs(*binary)
+	if err != nil {
+		return demo.Report{}, err
+	}
+	d := deploy.New(c, deploy.Options{Binary: path, Image: "elasticsearch:8.19.5", Nodes: demo.Nodes})
+	if err := d.Start(ctx); err != nil {
+		return demo.Report{}, err
+	}
+	report, err := demo.Run(ctx, c, demo.Options{
+		Deployment: d, Documents: documents[:min(sampleDocs, len(documents))], Say: func(string, ...any) {},
+	})
+	return report, errors.Join(err, d.Stop())
+}
