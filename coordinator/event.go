@@ -59,8 +59,9 @@ type Outcome int
 //
 //	Alive   RUNNING
 //	Pending STAGING STARTING KILLING
-//	Over    FINISHED KILLED ERROR DROPPED GONE GONE_BY_OPERATOR, and FAILED when our executor sent it
-//	Unsure  LOST UNKNOWN, and FAILED made up by agent or master: the executor died, its container may still write
+//	Over    FINISHED KILLED ERROR DROPPED GONE GONE_BY_OPERATOR, and FAILED when our executor sent it, or when it never
+//	        registered with its agent and so never got the task
+//	Unsure  LOST UNKNOWN, and FAILED otherwise made up by agent or master: the executor died, its container may still write
 //	Away    UNREACHABLE
 const (
 	Pending Outcome = iota // says nothing new
