@@ -3,6 +3,7 @@
 package test
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -17,7 +18,6 @@ import (
 )
 
 const (
-	cellDir  = "/var/tmp/mooring-stories"
 	cacheDir = "/var/cache/mooring"
 
 	elasticsearch8 = "elasticsearch:8.19.5"
@@ -25,6 +25,9 @@ const (
 
 	storyLimit = 5 * time.Minute // a loaded machine needs several times what an idle one does
 )
+
+// cellDir is where the cell is made; another one lets two runs go on side by side.
+var cellDir = cmp.Or(os.Getenv("MOORING_TEST_CELL"), "/var/tmp/mooring-stories")
 
 // shared is the cell that the stories are told in, one after the other. Each leaves it as it found it.
 var shared *cell.Cell

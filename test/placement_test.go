@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"mooring/test/cell"
 	"mooring/test/demo"
 	"mooring/test/deploy"
 	"mooring/test/ledger"
@@ -64,36 +65,69 @@ func TestStoryElasticsearch7ComesBackToo(t *testing.T) {
 	audit(t, l)
 }
 
-// A Mesos agent restarts; the node on it, run by an executor under the Mesos containerizer, does not notice.
-func TestStoryAnAgentRestartDoesNotTouchItsNode(t *testing.T) {
-	ctx := within(t)
-	d := deployed(t, deploy.Options{Framework: "agent", Image: elasticsearch8, Nodes: 1})
-	before, err := d.AwaitNodes(ctx, 1)
+// single is a framework of one node that holds documents.
+type single struct {
+	*deploy.Deployment
+	node   deploy.Node
+	host   *cell.Host
+	ledger *ledger.Ledger
+}
+
+func singleNode(t *testing.T, o deploy.Options) single {
+	t.Helper()
+	o.Image, o.Nodes = elasticsearch8, 1
+	d := deployed(t, o)
+	nodes, err := d.AwaitNodes(within(t), 1)
 	require.NoError(t, err)
-	l := write(t, d, 1)
-	h := host(t, before[0].Place.Host)
-	container := docker(t, h, "ps", "--quiet", "--no-trunc", "--filter", "label=mooring.framework=agent")
-	require.NoError(t, errors.Join(h.KillAgent(ctx), h.StartAgent(ctx)))
-	require.NoError(t, d.Order(ctx, 1, "restart"), "the executor is still at the scheduler's command")
-	require.NoError(t, d.AwaitRelaunch(ctx, before[0]))
-	require.NoError(t, d.AwaitCluster(ctx, 1, "green"))
-	assert.NotEqual(t, container, docker(t, h, "ps", "--quiet", "--no-trunc", "--filter", "label=mooring.framework=agent"))
-	audit(t, l)
+	return single{Deployment: d, node: nodes[0], host: host(t, nodes[0].Place.Host), ledger: write(t, d, 1)}
+}
+
+func (s single) restartAgent(t *testing.T) {
+	t.Helper()
+	require.NoError(t, errors.Join(s.host.KillAgent(within(t)), s.host.StartAgent(within(t))))
+}
+
+// cameBack checks that the node was launched again and has its documents.
+func (s single) cameBack(t *testing.T) {
+	t.Helper()
+	require.NoError(t, s.AwaitRelaunch(within(t), s.node))
+	require.NoError(t, s.AwaitCluster(within(t), 1, "green"))
+	audit(t, s.ledger)
+}
+
+// A Mesos agent restarts; the node on it, run by an executor under the Mesos containerizer, does not notice, and its executor
+// is still at the scheduler's command.
+func TestStoryAnAgentRestartDoesNotTouchItsNode(t *testing.T) {
+	s := singleNode(t, deploy.Options{Framework: "agent"})
+	before, err := s.Containers(within(t), s.host, "--quiet")
+	require.NoError(t, err)
+	s.restartAgent(t)
+	audit(t, s.ledger)
+	after, err := s.Containers(within(t), s.host, "--quiet")
+	require.NoError(t, err)
+	assert.Equal(t, before, after)
+
+	require.NoError(t, s.Order(within(t), 1, "restart"))
+	s.cameBack(t)
 }
 
 // Under the Docker containerizer the executor is in the node's container, which Mesos ends when its agent restarts: the node is
 // launched again under its ID, with its documents.
 func TestStoryTheDockerContainerizerRelaunchesOnTheSameVolumes(t *testing.T) {
-	ctx := within(t)
-	d := deployed(t, deploy.Options{Framework: "docker", Image: elasticsearch8, Nodes: 1, Flags: []string{"--containerizer=docker"}})
-	before, err := d.AwaitNodes(ctx, 1)
+	s := singleNode(t, deploy.Options{Framework: "docker", Flags: []string{"--containerizer=docker"}})
+	s.restartAgent(t)
+	s.cameBack(t)
+}
+
+// An executor is killed; its container goes on, nobody is told whether it lives. The node is launched again on its host, where
+// the new executor ends what is left, and has its documents.
+func TestStoryAnExecutorIsKilledUnderItsNode(t *testing.T) {
+	s := singleNode(t, deploy.Options{Framework: "orphan"})
+	kill, err := s.host.Command(within(t), "pkill", "--signal", "KILL", "--full", "mooring executor")
 	require.NoError(t, err)
-	l := write(t, d, 1)
-	h := host(t, before[0].Place.Host)
-	require.NoError(t, errors.Join(h.KillAgent(ctx), h.StartAgent(ctx)))
-	require.NoError(t, d.AwaitRelaunch(ctx, before[0]))
-	require.NoError(t, d.AwaitCluster(ctx, 1, "green"))
-	audit(t, l)
+	require.NoError(t, kill.Run())
+	s.cameBack(t)
+	require.NoError(t, oneContainerEach(t, "orphan", 1))
 }
 
 // A host is cut off while it goes on writing: its volumes stay its own, and its node is given to nobody else who could write
@@ -164,20 +198,17 @@ func TestStoryAReasonIsGivenForEveryWait(t *testing.T) {
 	}
 }
 
-// An operator scales, restarts and retires; IDs and volumes stay what they were.
+// An operator scales up; the new node has the next ID and volumes of its own. Orders that make no sense are refused.
 func TestStoryAnOperatorScales(t *testing.T) {
 	ctx := within(t)
-	d := deployed(t, deploy.Options{Framework: "scale", Image: elasticsearch8, Nodes: 1})
-	_, err := d.AwaitNodes(ctx, 1)
-	require.NoError(t, err)
-	l := write(t, d, 1)
-	require.NoError(t, d.Scale(ctx, 2))
-	nodes, err := d.AwaitNodes(ctx, 2)
+	s := singleNode(t, deploy.Options{Framework: "scale"})
+	require.NoError(t, s.Scale(ctx, 2))
+	nodes, err := s.AwaitNodes(ctx, 2)
 	require.NoError(t, err)
 	assert.Equal(t, []string{"scale2config", "scale2data"}, nodes[1].Volumes)
-	require.NoError(t, d.AwaitCluster(ctx, 2, "green"))
-	audit(t, l)
-	require.Error(t, d.Scale(ctx, 0))
-	require.Error(t, d.Order(ctx, 1, "explode"))
-	require.Error(t, d.Order(ctx, 99, "restart"))
+	require.NoError(t, s.AwaitCluster(ctx, 2, "green"))
+	audit(t, s.ledger)
+	require.Error(t, s.Scale(ctx, 0))
+	require.Error(t, s.Order(ctx, 1, "explode"))
+	require.Error(t, s.Order(ctx, 99, "restart"))
 }
