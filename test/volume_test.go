@@ -3,6 +3,7 @@ package test
 import (
 	"errors"
 	"fmt"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -37,7 +38,7 @@ func TestStoryAVolumeOutlivesEverythingOnItsHost(t *testing.T) {
 	})
 	t.Run("docker cp", func(t *testing.T) {
 		docker(t, h, shell("keepdata", appendNumbers, "--detach", "--name", "writer")...)
-		docker(t, h, "cp", "writer:/data/file", "/tmp/copied")
+		docker(t, h, "cp", "writer:/data/file", filepath.Join(t.TempDir(), "copied"))
 		docker(t, h, "exec", "writer", "bash", "-c", "echo still >/data/file")
 		docker(t, h, "rm", "-f", "writer")
 		assert.Equal(t, "still", docker(t, h, shell("keepdata", "cat /data/file", "--rm")...))
