@@ -130,24 +130,20 @@ func (d *Deployment) Remove(ctx context.Context) error {
 		return err
 	}
 	for _, h := range d.cell.Hosts {
-		err := d.Await(ctx, "the containers on "+h.Name+" to be gone", func(ctx context.Context) error {
-			if running, err := d.Containers(ctx, h, "--quiet"); err != nil || running != "" {
-				return errors.Join(err, fmt.Errorf("%s runs", running))
-			}
-			return nil
-		})
+		err := d.Await(ctx, "the containers on "+h.Name+" to be gone", func(ctx context.Context) error { return d.clear(ctx, h) })
 		if err != nil {
-			return err
-		}
-		if err := d.removeDead(ctx, h); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// removeDead removes the containers that a death of their host left behind.
-func (d *Deployment) removeDead(ctx context.Context, h *cell.Host) error {
+// clear removes the containers that a death of their host left behind. It is an error while others run, or remove themselves.
+func (d *Deployment) clear(ctx context.Context, h *cell.Host) error {
+	running, err := d.Containers(ctx, h, "--quiet")
+	if err != nil || running != "" {
+		return errors.Join(err, fmt.Errorf("%s runs", running))
+	}
 	dead, err := d.Containers(ctx, h, "--quiet", "--all")
 	if err != nil || dead == "" {
 		return err
