@@ -1,0 +1,109 @@
+package loop_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+
+	"mooring/plugin/loop"
+)
+
+// file is a sparse file, opened.
+func file(t *testing.T) *os.File {
+	t.Helper()
+	if os.Getuid() != 0 {
+		t.Skip("NOT RUN: loop devices take root")
+	}
+	dir, err := filepath.EvalSymlinks(t.TempDir())
+	require.NoError(t, err)
+	f, err := os.Create(filepath.Join(dir, "image"))
+	require.NoError(t, err)
+	t.Cleanup(func() { f.Close() })
+	require.NoError(t, f.Truncate(1<<20))
+	return f
+}
+
+// free waits until a device is free: the kernel frees it after its last user has gone.
+func free(t *testing.T, number int) {
+	t.Helper()
+	require.Eventually(t, func() bool {
+		bound, err := loop.Bound()
+		require.NoError(t, err)
+		_, is := bound[number]
+		return !is
+	}, 10*time.Second, 5*time.Millisecond)
+}
+
+func TestADeviceShowsItsFileUntilItIsClosed(t *testing.T) {
+	f := file(t)
+	d, err := loop.Attach(f, "a label")
+	require.NoError(t, err)
+	var stat, other unix.Stat_t
+	require.NoError(t, unix.Fstat(int(f.Fd()), &stat))
+	require.NoError(t, unix.Stat("/", &other))
+	assert.True(t, d.Shows(stat))
+	assert.False(t, d.Shows(other))
+	assert.Equal(t, "a label", d.Label())
+	assert.True(t, d.DirectIO(), "the disk of the tests can")
+	bound, err := loop.Bound()
+	require.NoError(t, err)
+	assert.Equal(t, f.Name(), bound[d.Number()])
+
+	again, err := loop.Open(d.Number())
+	require.NoError(t, err)
+	require.NoError(t, d.Close())
+	assert.Equal(t, "a label", again.Label())
+	require.NoError(t, again.Close())
+	free(t, d.Number())
+	_, err = loop.Open(d.Number())
+	assert.ErrorIs(t, err, loop.ErrFree)
+}
+
+func TestResizeFollowsTheFile(t *testing.T) {
+	f := file(t)
+	d, err := loop.Attach(f, "")
+	require.NoError(t, err)
+	defer d.Close()
+	size := func() int64 {
+		device, err := os.Open(d.Path())
+		require.NoError(t, err)
+		defer device.Close()
+		end, err := device.Seek(0, 2)
+		require.NoError(t, err)
+		return end
+	}
+	assert.EqualValues(t, 1<<20, size())
+	require.NoError(t, f.Truncate(3<<20))
+	require.NoError(t, d.Resize())
+	assert.EqualValues(t, 3<<20, size())
+}
+
+func TestAttachAtOnceByMany(t *testing.T) {
+	var all sync.WaitGroup
+	for range 16 {
+		f := file(t)
+		all.Go(func() {
+			d, err := loop.Attach(f, "")
+			if !assert.NoError(t, err) {
+				return
+			}
+			var stat unix.Stat_t
+			assert.NoError(t, unix.Fstat(int(f.Fd()), &stat))
+			assert.True(t, d.Shows(stat))
+			assert.NoError(t, d.Close())
+		})
+	}
+	all.Wait()
+}
+
+func TestALabelThatIsTooLong(t *testing.T) {
+	_, err := loop.Attach(file(t), strings.Repeat("x", loop.LabelSize+1))
+	assert.ErrorContains(t, err, "longer than 63 bytes")
+}
