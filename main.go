@@ -32,6 +32,8 @@ type commandLine struct {
 	Scheduler schedulerCommand `cmd:"" help:"Run the Mesos framework that places Elasticsearch nodes."`
 	Executor  executorCommand  `cmd:"" help:"Run one node on an agent. Started by the Mesos agent."`
 	Node      nodeCommand      `cmd:"" help:"Prepare and watch Elasticsearch in its container. Started by the executor."`
+	Guard     guardCommand     `cmd:"" hidden:"" help:"Keep this host from writing what it may no longer write. Started by the plugin."`
+	Volumes   volumesCommand   `cmd:"" help:"Give orders to the volume driver on this host."`
 }
 
 func main() {

@@ -2,10 +2,13 @@ package main
 
 import (
 	"context"
+	"fmt"
+	"os"
 
 	"github.com/hashicorp/go-hclog"
 
 	"mooring/plugin"
+	"mooring/plugin/guard"
 )
 
 // pluginCommand has the settings of the managed plugin. There the paths are fixed by its manifest, config.json, and the
@@ -22,8 +25,13 @@ type pluginCommand struct {
 
 // Run serves until ctx ends.
 func (c *pluginCommand) Run(ctx context.Context, logger hclog.Logger) error {
+	binary, err := os.Executable()
+	if err != nil {
+		return fmt.Errorf("find this program's own file: %w", err)
+	}
 	return plugin.Run(ctx, plugin.Config{
 		StoreDir: c.StoreDir, StateDir: c.StateDir, MountRoot: c.MountRoot, Socket: c.Socket,
 		Host: c.Host, BootID: c.BootID, Shared: plugin.Sharing(c.Shared), Log: logger.Named("plugin"),
+		Guard: &guard.Client{Command: []string{binary, "guard"}, Log: logger.Named("plugin")},
 	})
 }

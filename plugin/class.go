@@ -1,6 +1,7 @@
 package plugin
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"regexp"
@@ -8,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 
+	"mooring/plugin/backend"
 	"mooring/plugin/store"
 )
 
@@ -24,7 +26,20 @@ type Class struct {
 	Pattern  *regexp.Regexp
 	UID, GID int
 	Mode     store.Mode
+	Backend  string     // backend.KindDir, backend.KindImage or byStore; "" is backend.KindDir
+	FS       string     // of an image; "" is backend.Ext4
+	Size     store.Size // of an image; 0 is defaultSize
 }
+
+const (
+	// byStore is the back end image on a store that other hosts see too, and else dir.
+	byStore = "auto"
+	// dataBackend is the back end of the class data.
+	dataBackend = backend.KindDir
+	// Images are sparse, so a size costs nothing until it is used.
+	defaultSize     = store.Size(10 << 30)
+	defaultDataSize = store.Size(100 << 30)
+)
 
 // DefaultClasses gives the volumes of node N, "…Ndata" and "…Nconfig", to the user that Elasticsearch's
 // images run as, 1000 of group 0, and everything else to root. 64 hexadecimal digits are what Docker
@@ -32,7 +47,7 @@ type Class struct {
 func DefaultClasses() []Class {
 	return []Class{
 		{Name: "anonymous", Pattern: regexp.MustCompile(`^[0-9a-f]{64}$`), Mode: 0o755},
-		{Name: "data", Pattern: regexp.MustCompile(`[0-9]data$`), UID: 1000, Mode: 0o770},
+		{Name: "data", Pattern: regexp.MustCompile(`[0-9]data$`), UID: 1000, Mode: 0o770, Backend: dataBackend, Size: defaultDataSize},
 		{Name: "config", Pattern: regexp.MustCompile(`[0-9]config$`), UID: 1000, Mode: 0o770},
 		{Name: "default", Pattern: regexp.MustCompile(``), Mode: 0o755},
 	}
@@ -50,7 +65,8 @@ func describe(classes []Class, name string, options map[string]string) (store.Vo
 	if err != nil {
 		return store.Volume{}, err
 	}
-	v := store.Volume{Name: name, Class: class.Name, UID: class.UID, GID: class.GID, Mode: class.Mode}
+	v := store.Volume{Name: name, Class: class.Name, UID: class.UID, GID: class.GID, Mode: class.Mode,
+		Backend: class.Backend, FS: class.FS, Size: class.Size}
 	if err := number(options, "uid", &v.UID); err != nil {
 		return v, err
 	}
@@ -62,11 +78,54 @@ func describe(classes []Class, name string, options map[string]string) (store.Vo
 			return v, fmt.Errorf("option %w", err)
 		}
 	}
+	return v, describeImage(options, &v)
+}
+
+// describeImage reads the options about the back end. Size and file system may come with any back end that turns out to
+// be image; settleBackend sees to that.
+func describeImage(options map[string]string, v *store.Volume) error {
+	if text, given := options["backend"]; given {
+		if text != backend.KindDir && text != backend.KindImage {
+			return fmt.Errorf("option backend %q is unknown: use %s or %s", text, backend.KindDir, backend.KindImage)
+		}
+		v.Backend = text
+	}
+	if text, given := options["size"]; given {
+		if err := v.Size.UnmarshalText([]byte(text)); err != nil {
+			return fmt.Errorf("option %w", err)
+		}
+	}
+	if text, given := options["fs"]; given {
+		v.FS = text
+	}
+	v.FS = cmp.Or(v.FS, backend.Ext4)
+	v.Size = cmp.Or(v.Size, defaultSize)
+	if err := backend.CheckImage(v.FS, int64(v.Size)); err != nil {
+		return fmt.Errorf("volume %s: %w", v.Name, err)
+	}
+	return nil
+}
+
+// settleBackend is a new volume with a back end for good, chosen by the store where its class says so. What only an
+// image has is left out of other volumes, and is an error if an option asked for it.
+func settleBackend(v store.Volume, shared bool, options map[string]string) (store.Volume, error) {
+	if v.Backend == byStore && shared {
+		v.Backend = backend.KindImage
+	}
+	if v.Backend == backend.KindImage {
+		return v, nil
+	}
+	for _, key := range []string{"size", "fs"} {
+		if _, given := options[key]; given {
+			return v, fmt.Errorf("option %s takes an image, volume %s would be a directory: add backend=image or leave %s out", key, v.Name, key)
+		}
+	}
+	v.Backend, v.FS, v.Size = "", "", 0
 	return v, nil
 }
 
 func knownOptions(options map[string]string) error {
-	known := []string{"class", "gid", "mode", "uid"}
+	known := []string{"backend", "class", "fs", "gid", "mode", "size", "uid"}
 	for _, key := range slices.Sorted(maps.Keys(options)) {
 		if !slices.Contains(known, key) {
 			return fmt.Errorf("option %q is unknown: the options are %s", key, strings.Join(known, ", "))
@@ -111,6 +170,9 @@ func contradiction(existing, wanted store.Volume, options map[string]string) err
 		{"uid", strconv.Itoa(existing.UID), strconv.Itoa(wanted.UID)},
 		{"gid", strconv.Itoa(existing.GID), strconv.Itoa(wanted.GID)},
 		{"mode", existing.Mode.String(), wanted.Mode.String()},
+		{"backend", kind(existing), kind(wanted)},
+		{"fs", cmp.Or(existing.FS, "none"), wanted.FS},
+		{"size", existing.Size.String(), wanted.Size.String()},
 	} {
 		if _, given := options[c.key]; given && c.is != c.asked {
 			return fmt.Errorf("volume %s exists with %s %s, not %s: leave the option out or choose another name",
@@ -119,3 +181,6 @@ func contradiction(existing, wanted store.Volume, options map[string]string) err
 	}
 	return nil
 }
+
+// kind names a volume's back end.
+func kind(v store.Volume) string { return cmp.Or(v.Backend, backend.KindDir) }

@@ -9,6 +9,9 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	"golang.org/x/sys/unix"
+
+	"mooring/plugin/guard"
+	"mooring/plugin/lease"
 )
 
 // Times that hold when Config has zeros.
@@ -18,6 +21,9 @@ const (
 	// DefaultTakeAfter is how long a heartbeat stands still before its host counts as dead. A mount can
 	// wait for it within one call.
 	DefaultTakeAfter = 20 * time.Second
+	// DefaultFenceAfter is how long a host goes on without a confirmed heartbeat. Then its guard stops its
+	// containers, before others take their volumes.
+	DefaultFenceAfter = 10 * time.Second
 	// DefaultCallBudget is the longest a call takes. After "docker plugin enable" the engine gives up at
 	// 30 s, and what it gave up on it never undoes (Docker Engine 20.10).
 	DefaultCallBudget = 25 * time.Second
@@ -49,10 +55,12 @@ type Config struct {
 
 	Heartbeat  time.Duration // 0 means DefaultHeartbeat
 	TakeAfter  time.Duration // 0 means DefaultTakeAfter
+	FenceAfter time.Duration // 0 means DefaultFenceAfter
 	CallBudget time.Duration // 0 means DefaultCallBudget
 	ReapAfter  time.Duration // 0 means DefaultReapAfter
 
-	Backend Backend              // where the bytes are; nil means backend.Dir
+	Backend Backend              // where the bytes are; nil means backend.Kinds: directories and images
+	Guard   Guard                // fences this host; nil means guard.Alone: leases are marked as unguarded
 	Clock   func() time.Duration // counts while the machine sleeps; nil means the kernel's boot-time clock
 	Log     hclog.Logger         // nil is silent
 }
@@ -83,16 +91,21 @@ func (c Config) complete() (Config, error) {
 	default:
 		return c, fmt.Errorf("SHARED %q is not one of auto, true, false", c.Shared)
 	}
-	return c.withDefaults(), nil
+	c = c.withDefaults()
+	return c, lease.CheckTimes(c.FenceAfter, c.TakeAfter)
 }
 
 func (c Config) withDefaults() Config {
 	setDefault(&c.Heartbeat, DefaultHeartbeat)
 	setDefault(&c.TakeAfter, DefaultTakeAfter)
+	setDefault(&c.FenceAfter, DefaultFenceAfter)
 	setDefault(&c.CallBudget, DefaultCallBudget)
 	setDefault(&c.ReapAfter, DefaultReapAfter)
 	if c.Classes == nil {
 		c.Classes = DefaultClasses()
+	}
+	if c.Guard == nil {
+		c.Guard = &guard.Alone{}
 	}
 	if c.Clock == nil {
 		c.Clock = bootTime

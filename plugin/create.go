@@ -21,7 +21,7 @@ func (d *Driver) Create(ctx context.Context, r *api.CreateRequest) error {
 		return err
 	}
 	return d.attend(ctx, r.Name, func(context.Context) error {
-		existing, err := d.obtain(wanted)
+		existing, err := d.obtain(wanted, r.Options)
 		if err != nil {
 			return err
 		}
@@ -30,7 +30,7 @@ func (d *Driver) Create(ctx context.Context, r *api.CreateRequest) error {
 }
 
 // obtain returns the volume of that name, made as wanted if there is none.
-func (d *Driver) obtain(wanted store.Volume) (store.Volume, error) {
+func (d *Driver) obtain(wanted store.Volume, options map[string]string) (store.Volume, error) {
 	if v, known := d.volume(wanted.Name); known {
 		return v.Volume, nil
 	}
@@ -43,6 +43,9 @@ func (d *Driver) obtain(wanted store.Volume) (store.Volume, error) {
 	case err == nil:
 		return found, d.save(volume{Volume: found})
 	case !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, store.ErrBlank):
+		return store.Volume{}, err
+	}
+	if wanted, err = settleBackend(wanted, d.isGlobal(), options); err != nil {
 		return store.Volume{}, err
 	}
 	wanted.ID, wanted.Created = store.NewID(), time.Now().UTC().Truncate(time.Second)

@@ -32,6 +32,8 @@ type Backend interface {
 	Unmount(ctx context.Context, target string) error
 	// Tree names the volume's root directory for a search in mount tables, without touching storage.
 	Tree(v backend.Spec, target string) (mounts.Tree, error)
+	// Status describes what is mounted at target, for the volume's status, without touching storage.
+	Status(target string) map[string]any
 }
 
 // Driver is the volume driver of one host: the verbs of Docker's protocol, and Run, which keeps this
@@ -40,6 +42,7 @@ type Driver struct {
 	cfg     Config
 	log     hclog.Logger
 	backend Backend
+	guard   Guard
 	self    lease.Identity
 	state   *statelog.Log
 	owned   *os.File // the state directory, locked for this process
@@ -49,6 +52,7 @@ type Driver struct {
 	calls   sync.WaitGroup // verbs at work, also those whose caller has gone
 	trash   chan struct{}  // wakes the emptying of the trash
 	finding sync.Mutex     // held while the store is looked for
+	tally   tally          // of the engine's calls
 
 	mu       sync.RWMutex
 	volumes  map[string]*volume // published values, never changed
@@ -71,22 +75,24 @@ func Open(cfg Config) (*Driver, error) {
 	if err != nil {
 		return nil, err
 	}
-	stateDir := filepath.Join(cfg.StateDir, "mooring-host")
+	stateDir := stateDir(cfg)
 	owned, err := own(stateDir)
 	if err != nil {
 		return nil, err
 	}
-	d := &Driver{cfg: cfg, log: cfg.Log, backend: cfg.Backend, owned: owned,
+	d := &Driver{cfg: cfg, log: cfg.Log, backend: cfg.Backend, guard: cfg.Guard, owned: owned,
 		volumes: map[string]*volume{}, trash: make(chan struct{}, 1)}
 	d.watch.Gap = cfg.TakeAfter / 2
 	if d.backend == nil {
-		d.backend = backend.Dir{}
+		d.backend = backend.Kinds{Image: backend.Image{Boot: cfg.BootID, Log: cfg.Log}}
 	}
 	if err := d.load(stateDir); err != nil {
 		return nil, errors.Join(err, owned.Close())
 	}
 	return d, nil
 }
+
+func stateDir(cfg Config) string { return filepath.Join(cfg.StateDir, "mooring-host") }
 
 // load reads who this host is and what it knew.
 func (d *Driver) load(stateDir string) error {
@@ -235,7 +241,8 @@ func (d *Driver) target(name string) string { return filepath.Join(d.cfg.MountRo
 
 // spec is a volume as the back end sees it.
 func (d *Driver) spec(s *store.Store, v volume) backend.Spec {
-	return backend.Spec{Dir: s.Dir(v.Name), UID: v.UID, GID: v.GID, Mode: uint32(v.Mode)}
+	return backend.Spec{Dir: s.Dir(v.Name), UID: v.UID, GID: v.GID, Mode: uint32(v.Mode),
+		Kind: kind(v.Volume), FS: v.FS, Size: int64(v.Size)}
 }
 
 // holders are the containers of this host that have the volume mounted, by the kernel's word.

@@ -17,9 +17,14 @@ import (
 	"golang.org/x/sys/unix"
 
 	"mooring/plugin"
+	"mooring/plugin/guard"
+	"mooring/plugin/mounts/mountstest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	mountstest.Private()
+	goleak.VerifyTestMain(m)
+}
 
 // host is a driver as one simulated host runs it. Two hosts share a store by sharing its directory; all
 // of them see the one kernel's mount table.
@@ -37,11 +42,20 @@ func configure(t testing.TB, name, store string) plugin.Config {
 		t.Skip("NOT RUN: the driver mounts, which takes root")
 	}
 	begin := time.Now()
-	cfg := plugin.Config{Host: name, BootID: "boot-1", StoreDir: store, StateDir: t.TempDir(),
+	cfg := plugin.Config{Guard: &trusted{}, Host: name, BootID: "boot-1", StoreDir: store, StateDir: t.TempDir(),
 		MountRoot: filepath.Join(t.TempDir(), "propagated-mount"), // so that no host takes another's mounts for a container's
 		Clock:     func() time.Duration { return time.Since(begin) }}
 	t.Cleanup(func() { unmountAll(t, cfg.MountRoot) })
 	return cfg
+}
+
+// trusted stands for a guard of its own process, where nothing needs to be fenced.
+type trusted struct{ guard.Alone }
+
+func (g *trusted) Attach(ctx context.Context, host guard.Host) (guard.Status, error) {
+	status, err := g.Alone.Attach(ctx, host)
+	status.Independent = true
+	return status, err
 }
 
 // start runs a driver until the test ends or crash is called.

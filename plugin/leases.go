@@ -34,12 +34,14 @@ func (d *Driver) acquire(ctx context.Context, s *store.Store, v volume) (lease.L
 		if look == 0 {
 			first = sight
 		}
-		watched := lease.Watched{Still: sight.Still, Beat: sight.Beats > first.Beats}
-		verdict := lease.Decide(current, d.self, watched, d.cfg.TakeAfter)
+		// A heartbeat that stood still before the lease was there says nothing about its holder.
+		still := min(sight.Still, d.watch.Age(current, d.cfg.Clock()))
+		watched := lease.Watched{Still: still, Beat: sight.Beats > first.Beats}
+		verdict := lease.Decide(current, d.self, watched, lease.Terms{After: d.cfg.TakeAfter, Anew: v.Epoch == 0})
 		if verdict == lease.Keep || verdict == lease.Take {
-			won, err := d.win(s, v, current)
-			if errors.Is(err, lease.ErrTaken) {
-				continue // by another host, at the same moment
+			won, err := d.win(s, v, current, verdict)
+			if errors.Is(err, lease.ErrTaken) && pause(ctx, watchPause) {
+				continue // by another host, at the same moment; reads may be a while behind
 			}
 			return won, err
 		}
@@ -50,10 +52,11 @@ func (d *Driver) acquire(ctx context.Context, s *store.Store, v volume) (lease.L
 	}
 }
 
-// win makes the current lease this process's own, or creates the next one.
-func (d *Driver) win(s *store.Store, v volume, current lease.Lease) (lease.Lease, error) {
-	if current.Of(d.self) {
-		return d.keep(s, current)
+// win confirms the current lease as this host's own, or creates the next one. A lease is never written again to mean more
+// than it did: a host that read it before would not know.
+func (d *Driver) win(s *store.Store, v volume, current lease.Lease, verdict lease.Verdict) (lease.Lease, error) {
+	if verdict == lease.Keep && current.Unguarded == !d.guarded() {
+		return current, nil
 	}
 	return d.take(s, v, current)
 }
@@ -61,6 +64,7 @@ func (d *Driver) win(s *store.Store, v volume, current lease.Lease) (lease.Lease
 // take creates the lease after current.
 func (d *Driver) take(s *store.Store, v volume, current lease.Lease) (lease.Lease, error) {
 	next := current.Next(v.Name, d.self)
+	next.Unguarded = !d.guarded()
 	if err := lease.Create(s.Dir(v.Name), next); err != nil {
 		return current, err
 	}
@@ -70,15 +74,6 @@ func (d *Driver) take(s *store.Store, v volume, current lease.Lease) (lease.Leas
 		d.log.Debug("lease taken", "volume", v.Name, "epoch", next.Epoch)
 	}
 	return next, nil
-}
-
-// keep makes a lease of this boot of the host this process's own.
-func (d *Driver) keep(s *store.Store, l lease.Lease) (lease.Lease, error) {
-	if l.Instance == d.self.Instance && l.State == lease.Held {
-		return l, nil
-	}
-	l.Identity, l.State = d.self, lease.Held
-	return l, d.rewrite(s, l)
 }
 
 // rewrite changes this host's own lease. Another host may have taken the volume meanwhile: its epoch is
@@ -100,17 +95,18 @@ func (d *Driver) look(s *store.Store, host string) (lease.Sight, error) {
 	if host == "" || host == d.self.Host {
 		return lease.Sight{}, nil
 	}
+	began := d.cfg.Clock()
 	beat, err := lease.ReadBeat(s.Hosts(), host)
 	if err != nil {
 		return lease.Sight{}, err
 	}
-	return d.watch.See(host, beat, d.cfg.Clock()), nil
+	return d.watch.See(host, beat, began, d.cfg.Clock()), nil
 }
 
 // release unmounts a volume that nobody on this host uses, gives its lease back if it is still this
 // host's, and forgets its holds. The caller has the volume's lock.
 func (d *Driver) release(ctx context.Context, s *store.Store, v volume) error {
-	if err := d.backend.Unmount(ctx, d.target(v.Name)); err != nil {
+	if err := d.takeDown(ctx, v.Name); err != nil {
 		return err
 	}
 	if err := s.Check(); err != nil {

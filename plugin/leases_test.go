@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"mooring/plugin"
+	"mooring/plugin/guard"
 )
 
 func TestALiveHostKeepsItsVolume(t *testing.T) {
@@ -106,10 +107,12 @@ func TestALostLeaseIsNoticed(t *testing.T) {
 	})
 }
 
-func TestAStoppedPluginLeavesItsVolumesUnattended(t *testing.T) {
+func TestAStoppedPluginWithoutGuardLeavesItsVolumesUnattended(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := t.TempDir()
-		a, b := start(t, configure(t, "hostA", store)), start(t, configure(t, "hostB", store))
+		cfg := configure(t, "hostA", store)
+		cfg.Guard = &guard.Alone{}
+		a, b := start(t, cfg), start(t, configure(t, "hostB", store))
 		for _, name := range []string{"used", "free"} {
 			a.create(name)
 			b.create(name)
@@ -121,14 +124,14 @@ func TestAStoppedPluginLeavesItsVolumesUnattended(t *testing.T) {
 		unmountAll(t, a.cfg.MountRoot) // as the engine does when it disables a plugin
 		time.Sleep(time.Hour)
 		b.mount("free", "id2")
-		assert.Contains(t, b.refuseMount("used", "id2"), "is held by host hostA (epoch 1, unattended")
+		assert.Contains(t, b.refuseMount("used", "id2"), "is held by host hostA (epoch 2, unattended")
 
 		a = start(t, a.cfg)
 		time.Sleep(plugin.DefaultHeartbeat)
 		synctest.Wait()
 		assert.True(t, a.mounted("used"), "adopted")
 		assert.Equal(t, map[string]int{"id1": 1}, a.mounts("used"))
-		assert.Contains(t, b.refuseMount("used", "id2"), "is held by host hostA (epoch 1, heartbeat")
+		assert.Contains(t, b.refuseMount("used", "id2"), "is held by host hostA (epoch 3, heartbeat")
 		kill()
 		a.unmount("used", "id1")
 		b.mount("used", "id2")

@@ -41,6 +41,7 @@ func (d *Driver) mount(ctx context.Context, name, id string) error {
 	if v, err = d.matchStore(s, v); err != nil {
 		return err
 	}
+	lapses := d.lapses() // before the lease is taken: a lapse since then may have cost it
 	l, err := d.acquire(ctx, s, v)
 	v.seen = l
 	if err != nil {
@@ -48,6 +49,9 @@ func (d *Driver) mount(ctx context.Context, name, id string) error {
 		return err
 	}
 	fresh := v.Epoch == 0
+	if l.Epoch != v.Epoch {
+		v.Lapses = lapses
+	}
 	v.Epoch, v.Boot, v.mounted = l.Epoch, d.self.Boot, d.cfg.Clock()
 	if err := d.attach(ctx, s, v, id); err != nil {
 		if fresh { // nobody here uses it: back to where it was
@@ -60,12 +64,19 @@ func (d *Driver) mount(ctx context.Context, name, id string) error {
 
 // attach mounts a volume whose lease this host has, and counts the hold.
 func (d *Driver) attach(ctx context.Context, s *store.Store, v volume, id string) error {
+	if err := d.watchOver(ctx, s, v); err != nil {
+		return err
+	}
 	v, err := d.firstUse(ctx, s, v)
 	if err != nil {
 		return fmt.Errorf("prepare volume %s: %w", v.Name, err)
 	}
 	if err := d.backend.Mount(ctx, d.spec(s, v), d.target(v.Name)); err != nil {
 		return fmt.Errorf("mount volume %s: %w", v.Name, err)
+	}
+	v.shown = d.backend.Status(d.target(v.Name))
+	if err := d.watchOver(ctx, s, v); err != nil {
+		return err
 	}
 	if err := d.save(v.hold(id)); err != nil {
 		return err
@@ -83,11 +94,14 @@ func (d *Driver) ready(ctx context.Context, name string) (*store.Store, volume, 
 	if err != nil {
 		return nil, volume{}, fmt.Errorf("volume %s: %w", name, err)
 	}
-	if err := errors.Join(d.checkPulse(s), d.checkRival()); err != nil {
+	if err := errors.Join(d.checkPulse(ctx, s), d.checkRival()); err != nil {
 		return nil, volume{}, fmt.Errorf("volume %s: %w", name, err)
 	}
 	if err := d.recover(ctx, s, name); err != nil {
 		return nil, volume{}, fmt.Errorf("recover volume %s: %w", name, err)
+	}
+	if err := d.checkFence(ctx, name); err != nil {
+		return nil, volume{}, fmt.Errorf("volume %s: %w", name, err)
 	}
 	v, known := d.volume(name)
 	if !known {
@@ -119,7 +133,7 @@ func (d *Driver) settleLoss(ctx context.Context, s *store.Store, v volume) (volu
 		return v, fmt.Errorf("volume %s was taken over by host %s (epoch %d) while containers here still have it: stop %s",
 			v.Name, current.Host, current.Epoch, holders[0])
 	}
-	if err := d.backend.Unmount(ctx, d.target(v.Name)); err != nil {
+	if err := d.takeDown(ctx, v.Name); err != nil {
 		return v, err
 	}
 	return v.idle(), nil

@@ -3,6 +3,7 @@ package plugin
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -71,11 +72,18 @@ func (d *Driver) mountpoint(v *volume) string {
 // statusLocked is what "docker volume inspect" shows beyond the protocol.
 func (d *Driver) statusLocked(v *volume) map[string]any {
 	status := map[string]any{
-		"class": v.Class, "backend": "dir", "state": v.phase(d.self), "mounts": holdsOrNone(v), "lastError": v.problem,
+		"class": v.Class, "backend": kind(v.Volume), "state": v.phase(d.self), "mounts": holdsOrNone(v), "lastError": v.problem,
 		"host": d.self.Host, "store": "ok",
 	}
+	if v.Size > 0 {
+		status["fs"], status["size"] = v.FS, v.Size.String()
+	}
+	maps.Copy(status, v.shown)
 	if v.seen.Epoch > 0 {
 		status["holder"], status["epoch"], status["lease"] = v.seen.Host, v.seen.Epoch, v.seen.State
+	}
+	if r, fenced := d.fenced(v.Name); fenced {
+		status["state"], status["fenced"] = "fenced", r.Reason
 	}
 	if d.storeErr != nil {
 		status["store"] = d.storeErr.Error()

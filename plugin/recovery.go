@@ -19,6 +19,13 @@ func (d *Driver) recover(ctx context.Context, s *store.Store, name string) error
 	if !known || v.recovered {
 		return nil
 	}
+	// What the guard has fenced meanwhile, and whether it lives at all, decides what may go on.
+	if err := d.checkPulse(ctx, s); err != nil {
+		return err
+	}
+	if r, fenced := d.fenced(name); fenced && v.Epoch <= r.Volume.Epoch {
+		return d.heed(ctx, name)
+	}
 	if err := s.Check(); err != nil {
 		return err
 	}
@@ -56,20 +63,31 @@ func (d *Driver) stillHeld(s *store.Store, v volume) (bool, error) {
 // readopt continues the use of a volume: same lease, or the next one if it was released meanwhile, and
 // mounted again. If another host has it, the containers here are too late.
 func (d *Driver) readopt(ctx context.Context, s *store.Store, v volume) error {
-	verdict := lease.Decide(v.seen, d.self, lease.Watched{}, d.cfg.TakeAfter)
+	verdict := lease.Decide(v.seen, d.self, lease.Watched{}, lease.Terms{After: d.cfg.TakeAfter})
 	if verdict != lease.Keep && verdict != lease.Take {
 		d.lose(v, v.seen)
 		return nil
 	}
-	l, err := d.win(s, v, v.seen)
+	lapses := d.lapses()
+	l, err := d.win(s, v, v.seen, verdict)
 	if err != nil {
 		return err
+	}
+	if l.Epoch != v.Epoch {
+		v.Lapses = lapses
 	}
 	if v.Boot != d.self.Boot {
 		v.Holds = nil
 	}
 	v.seen, v.Epoch, v.Boot, v.mounted = l, l.Epoch, d.self.Boot, d.cfg.Clock()
+	if err := d.watchOver(ctx, s, v); err != nil {
+		return errors.Join(err, d.save(v)) // so that it is known what was fenced
+	}
 	if err := d.backend.Mount(ctx, d.spec(s, v), d.target(v.Name)); err != nil {
+		return err
+	}
+	v.shown = d.backend.Status(d.target(v.Name))
+	if err := d.watchOver(ctx, s, v); err != nil {
 		return err
 	}
 	d.log.Info("volume adopted from before the plugin's start", "volume", v.Name, "epoch", v.Epoch)
@@ -135,8 +153,9 @@ func (d *Driver) lose(v volume, current lease.Lease) {
 	d.publish(v)
 }
 
-// Shutdown leaves volumes so that no other host takes them under a living container: those in use get an
-// unattended lease, the others are released. No verb may come after it.
+// Shutdown leaves volumes so that no other host takes them under a living container: those in use are
+// left to the guard, or get an unattended lease where it would not survive; the others are released. No verb may come after
+// it.
 func (d *Driver) Shutdown(ctx context.Context) error {
 	s := d.knownStore()
 	if s == nil {
@@ -150,6 +169,7 @@ func (d *Driver) Shutdown(ctx context.Context) error {
 			}
 		}
 	}
+	failed = append(failed, d.guard.Leave(ctx))
 	return errors.Join(failed...)
 }
 
@@ -171,11 +191,16 @@ func (d *Driver) leave(ctx context.Context, s *store.Store, name string) error {
 	if len(holders) == 0 {
 		return d.release(ctx, s, v)
 	}
+	if d.guarded() {
+		d.log.Info("volume left to its containers and the guard", "volume", name, "epoch", v.Epoch)
+		return nil
+	}
 	current, err := d.current(s, name)
 	if err != nil || !current.Of(d.self) {
 		return err
 	}
-	current.State = lease.Unattended
-	d.log.Info("volume left to its containers", "volume", name, "epoch", current.Epoch)
-	return d.rewrite(s, current)
+	next := current.Next(name, d.self)
+	next.State, next.Unguarded = lease.Unattended, true
+	d.log.Info("volume left to its containers", "volume", name, "epoch", next.Epoch)
+	return lease.Create(s.Dir(name), next)
 }

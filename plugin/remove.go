@@ -69,7 +69,7 @@ func (d *Driver) vacate(ctx context.Context, s *store.Store, v volume) error {
 	if len(holders) > 0 {
 		return fmt.Errorf("volume %s is in use by %s: stop its container first", v.Name, holders[0])
 	}
-	return d.backend.Unmount(ctx, d.target(v.Name))
+	return d.takeDown(ctx, v.Name)
 }
 
 // throwAway moves the files to the trash and wakes the one who empties it.

@@ -4,12 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
-	"mooring/plugin/lease"
 	"mooring/plugin/store"
 )
 
@@ -81,57 +79,6 @@ func (d *Driver) every(ctx context.Context, work func(context.Context)) {
 	}
 }
 
-// heart is the work of one heartbeat. Its loop is its own, so that nothing else delays it.
-func (d *Driver) heart(context.Context) {
-	s := d.knownStore()
-	if s == nil {
-		return
-	}
-	if err := d.beat(s); err != nil {
-		d.log.Warn("no heartbeat", "error", err)
-	}
-}
-
-// beat writes the next heartbeat, and notices when somebody else writes this host's too.
-func (d *Driver) beat(s *store.Store) error {
-	d.pulse.mu.Lock()
-	defer d.pulse.mu.Unlock()
-	if err := s.Check(); err != nil {
-		return err
-	}
-	previous, err := lease.Beat(s.Hosts(), lease.Heartbeat{Identity: d.self, Sequence: d.pulse.sequence + 1})
-	if err != nil {
-		return err
-	}
-	if d.pulse.sequence > 0 && previous.Instance != "" && previous.Instance != d.self.Instance {
-		d.log.Error("another plugin runs under this host's name: give each host its own HOST", "host", d.self.Host)
-		d.mu.Lock()
-		d.rival = d.cfg.Clock() + d.cfg.TakeAfter
-		d.mu.Unlock()
-	}
-	d.pulse.sequence++
-	d.pulse.at = d.cfg.Clock()
-	return nil
-}
-
-// pulse is this host's heartbeat so far.
-type pulse struct {
-	mu       sync.Mutex
-	sequence uint64        // 0 before the first one
-	at       time.Duration // clock reading at the last one
-}
-
-// checkPulse makes sure that other hosts see this one alive: a lease without a heartbeat is soon taken.
-func (d *Driver) checkPulse(s *store.Store) error {
-	d.pulse.mu.Lock()
-	recent := d.pulse.sequence > 0 && d.cfg.Clock()-d.pulse.at < d.cfg.TakeAfter/2
-	d.pulse.mu.Unlock()
-	if recent {
-		return nil
-	}
-	return d.beat(s)
-}
-
 // checkRival refuses work while another host uses this one's name: both would take each other's leases
 // for their own.
 func (d *Driver) checkRival() error {
@@ -197,11 +144,15 @@ func (d *Driver) readLease(s *store.Store, name string) error {
 		return nil
 	}
 	current, err := d.current(s, name)
-	if err == nil && current != v.seen {
+	if err != nil {
+		return err
+	}
+	d.watch.Age(current, d.cfg.Clock()) // so that a Mount need not begin to wait then
+	if current != v.seen {
 		v.seen = current
 		d.publish(v)
 	}
-	return err
+	return nil
 }
 
 // emptyTrash deletes removed volumes' files, which may take long.

@@ -49,8 +49,9 @@ func Listen(socket string) (net.Listener, error) {
 func (d *Driver) serveUntil(ctx context.Context, l net.Listener) error {
 	living, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
+	stopOperators := d.serveOperators(ctx)
 	server := &http.Server{
-		Handler:           d.Handler(),
+		Handler:           d.tally.counting(d.Handler()),
 		BaseContext:       func(net.Listener) context.Context { return living },
 		ReadHeaderTimeout: 10 * time.Second,
 		ErrorLog:          d.log.StandardLogger(nil),
@@ -65,6 +66,7 @@ func (d *Driver) serveUntil(ctx context.Context, l net.Listener) error {
 	}
 	draining, stop := context.WithTimeout(living, drainTime)
 	defer stop()
+	stopOperators()
 	_ = server.Shutdown(draining)
 	end()
 	_ = server.Close()

@@ -153,7 +153,7 @@ func (d *Driver) forgetRemoved(s *store.Store, name string) error {
 	if !s.WasRemoved(v.ID) {
 		return nil
 	}
-	if err := d.backend.Unmount(context.Background(), d.target(name)); err != nil {
+	if err := d.takeDown(context.Background(), name); err != nil {
 		return err
 	}
 	d.log.Info("volume was removed by another host", "volume", name)

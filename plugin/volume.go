@@ -14,15 +14,17 @@ type volume struct {
 	store.Volume
 
 	// What the state log keeps beside it: this host's use of the volume.
-	Epoch uint64         `json:"epoch,omitempty"` // of the lease this host has; 0 means none, and nothing mounted
-	Holds map[string]int `json:"holds,omitempty"` // how often each mount ID is held: "docker cp" repeats a container's
-	Boot  string         `json:"boot,omitempty"`  // of the host when it was last mounted; the holds are void after another
+	Epoch  uint64         `json:"epoch,omitempty"`  // of the lease this host has; 0 means none, and nothing mounted
+	Lapses uint64         `json:"lapses,omitempty"` // what the guard had counted before that lease was created
+	Holds  map[string]int `json:"holds,omitempty"`  // how often each mount ID is held: "docker cp" repeats a container's
+	Boot   string         `json:"boot,omitempty"`   // of the host when it was last mounted; the holds are void after another
 
-	recovered bool          // compared with the lease and the mount table since the plugin started
-	lost      bool          // another host has taken the lease although this one did not give it up
-	mounted   time.Duration // clock reading at the last Mount
-	problem   string        // why the last verb failed; "" after a success
-	seen      lease.Lease   // the current lease when last read
+	recovered bool           // compared with the lease and the mount table since the plugin started
+	lost      bool           // another host has taken the lease although this one did not give it up
+	mounted   time.Duration  // clock reading at the last Mount
+	problem   string         // why the last verb failed; "" after a success
+	seen      lease.Lease    // the current lease when last read
+	shown     map[string]any // what the back end says of the mount
 }
 
 // hold is v with one more hold of a mount ID.
@@ -49,7 +51,7 @@ func (v volume) unhold(id string) volume {
 
 // idle is v without any use by this host.
 func (v volume) idle() volume {
-	v.Epoch, v.Holds, v.lost = 0, nil, false
+	v.Epoch, v.Lapses, v.Holds, v.lost, v.shown = 0, 0, nil, false, nil
 	return v
 }
 

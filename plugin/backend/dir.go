@@ -17,9 +17,12 @@ import (
 
 // Spec is a volume as a back end sees it.
 type Spec struct {
-	Dir      string // its directory in the store, which exists; symbolic links resolved
+	Dir      string // its directory in the store, which exists; symbolic links resolved; its last element is the volume's name
 	UID, GID int    // owner of the volume's root directory
 	Mode     uint32 // permissions of the volume's root directory
+	Kind     string // which back end has it; "" is KindDir
+	FS       string // for an image: the file system to make in it
+	Size     int64  // for an image: its size in bytes when it is made
 }
 
 // Dir keeps each volume in the directory "data" of its place in the store, and mounts it by binding.
@@ -41,11 +44,11 @@ func (d Dir) Provision(_ context.Context, v Spec) error {
 
 // Mount binds the volume at target and makes sure that it is there, once however often it is asked. It
 // replaces anything else that was mounted there before.
-func (d Dir) Mount(ctx context.Context, v Spec, target string) error {
+func (d Dir) Mount(_ context.Context, v Spec, target string) error {
 	if mounted, err := d.mounted(v, target); err != nil || mounted {
 		return err
 	}
-	if err := d.Unmount(ctx, target); err != nil {
+	if err := clearTarget(target); err != nil {
 		return err
 	}
 	if err := makeEmpty(target); err != nil {
@@ -55,7 +58,7 @@ func (d Dir) Mount(ctx context.Context, v Spec, target string) error {
 		return errors.Join(fmt.Errorf("bind %s at %s: %w", d.data(v), target, err), os.Remove(target))
 	}
 	if mounted, err := d.mounted(v, target); err != nil || !mounted {
-		return errors.Join(fmt.Errorf("%s does not show the volume after mounting", target), err, d.Unmount(ctx, target))
+		return errors.Join(fmt.Errorf("%s does not show the volume after mounting", target), err, clearTarget(target))
 	}
 	return nil
 }
@@ -90,9 +93,12 @@ func makeEmpty(target string) error {
 	return nil
 }
 
-// Unmount takes away every mount at target, and then target itself: where a volume should be mounted
+// Unmount takes away every mount at target, and target.
+func (d Dir) Unmount(_ context.Context, target string) error { return clearTarget(target) }
+
+// clearTarget takes away every mount at target, and then target itself: where a volume should be mounted
 // and is not, a container must fail to start, not write to the host's own disk.
-func (d Dir) Unmount(_ context.Context, target string) error {
+func clearTarget(target string) error {
 	for {
 		mounted, err := mounts.Mounted(target)
 		if err != nil {
@@ -112,6 +118,9 @@ func (d Dir) Unmount(_ context.Context, target string) error {
 	}
 	return fmt.Errorf("remove mount point: %w", err)
 }
+
+// Status has nothing to say of a directory.
+func (Dir) Status(string) map[string]any { return nil }
 
 // Tree names the volume's root as mount tables do, from its mount at target if it has one: that is
 // what containers got, even if the store has been replaced since.

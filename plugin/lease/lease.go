@@ -15,7 +15,7 @@ type State string
 const (
 	Held       State = "held"       // its host may write; taken over only when its heartbeat stands still
 	Unattended State = "unattended" // its host may still write, without a heartbeat; never taken over by time
-	Released   State = "released"   // nobody writes
+	Released   State = "released"   // nobody writes; the last state of an epoch
 )
 
 // Identity is one run of the plugin on one host.
@@ -32,6 +32,8 @@ type Lease struct {
 	Epoch  uint64 `json:"epoch"`
 	Identity
 	State State `json:"state"`
+	// Unguarded says that nothing on the holder stops its writers when it is cut off.
+	Unguarded bool `json:"unguarded,omitempty"`
 }
 
 // Next is the lease that i creates after l.
@@ -56,23 +58,47 @@ const (
 
 // Watched is what the one who wants a lease has seen of its holder's heartbeat.
 type Watched struct {
-	Still time.Duration // how long it has stood still
+	Still time.Duration // how long it has stood still under this lease
 	Beat  bool          // it moved since the lease was wanted
 }
 
-// Decide applies the rules. After is how long a heartbeat must stand still before its host counts as
-// dead: longer than that host needs to notice and to stop its own writers.
-func Decide(current Lease, self Identity, holder Watched, after time.Duration) Verdict {
+// Policy says whether a volume may be taken from a host that seems dead.
+type Policy string
+
+const (
+	Auto   Policy = ""       // by time
+	Manual Policy = "manual" // by an operator's order
+	Never  Policy = "never"  // not at all: the holder gives it back, or starts again and takes it
+)
+
+// Terms are those of one who wants a lease.
+type Terms struct {
+	// After is how long a heartbeat must stand still before its host counts as dead: longer than that
+	// host needs to notice and to stop its own writers. CheckTimes knows how long.
+	After  time.Duration
+	Policy Policy
+	// Ordered says that an operator, who knows that nothing on the holder writes any more, orders the
+	// takeover.
+	Ordered bool
+	// Anew says that nothing of an earlier use on this host goes on: nothing is mounted, or it was fenced.
+	// What a host reads may be old, so only a new epoch makes it a writer.
+	Anew bool
+}
+
+// Decide applies the rules.
+func Decide(current Lease, self Identity, holder Watched, terms Terms) Verdict {
+	byTime := current.State == Held && !current.Unguarded && terms.Policy == Auto
+	byOrder := terms.Ordered && terms.Policy != Never && (current.State == Held || current.State == Unattended)
 	switch {
 	case current.Epoch == 0 || current.State == Released:
 		return Take
-	case current.Of(self):
+	case current.Of(self) && current.State == Held && !terms.Anew:
 		return Keep
 	case current.Host == self.Host:
-		return Take // an earlier boot of this host: its containers ended with it
-	case current.State != Held:
+		return Take // its containers ended with an earlier boot, were fenced, or go on under the new epoch
+	case !byTime && !byOrder:
 		return Refuse
-	case holder.Still >= after:
+	case holder.Still >= terms.After:
 		return Take
 	case holder.Beat:
 		return Refuse
@@ -92,6 +118,10 @@ func (e *HeldError) Error() string {
 	if l.State == Unattended {
 		return fmt.Sprintf("volume %s is held by host %s (epoch %d, unattended: its plugin was stopped while containers used the volume); "+
 			"start the plugin there again, or restart that host with its plugin", l.Volume, l.Host, l.Epoch)
+	}
+	if l.Unguarded {
+		return fmt.Sprintf("volume %s is held by host %s (epoch %d, heartbeat %s ago, unguarded: nothing there stops its containers when "+
+			"the host is cut off); stop its container there, or restart that host with its plugin", l.Volume, l.Host, l.Epoch, e.Still.Round(time.Second))
 	}
 	return fmt.Sprintf("volume %s is held by host %s (epoch %d, heartbeat %s ago); "+
 		"stop its container there or wait until that host is down (no heartbeat for %s)",

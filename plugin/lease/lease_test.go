@@ -29,7 +29,7 @@ func TestDecide(t *testing.T) {
 		{"released by another host", held("b", "1", lease.Released), still(0), lease.Take},
 		{"released by this host", held("a", "1", lease.Released), still(0), lease.Take},
 		{"held by an earlier run on this host", held("a", "1", lease.Held), still(0), lease.Keep},
-		{"left unattended by an earlier run", held("a", "1", lease.Unattended), still(0), lease.Keep},
+		{"left unattended by an earlier run", held("a", "1", lease.Unattended), still(0), lease.Take},
 		{"held before this host's reboot", held("a", "0", lease.Held), still(0), lease.Take},
 		{"unattended before this host's reboot", held("a", "0", lease.Unattended), still(0), lease.Take},
 		{"held by a host just seen alive", held("b", "1", lease.Held), lease.Watched{Still: time.Second, Beat: true}, lease.Refuse},
@@ -40,7 +40,7 @@ func TestDecide(t *testing.T) {
 		{"in a state of the future", held("b", "1", "parked"), still(time.Hour), lease.Refuse},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			assert.Equal(t, row.want, lease.Decide(row.current, self, row.holder, after))
+			assert.Equal(t, row.want, lease.Decide(row.current, self, row.holder, lease.Terms{After: after}))
 		})
 	}
 }
@@ -95,12 +95,12 @@ func (w *world) see(host int) lease.Watched {
 	}
 	holder := int(w.current.Host[0] - 'a')
 	beat := lease.Heartbeat{Identity: w.identity(holder), Sequence: w.beats[holder]}
-	return lease.Watched{Still: w.watches[host].See(w.current.Host, beat, w.now).Still}
+	return lease.Watched{Still: w.watches[host].See(w.current.Host, beat, w.now, w.now).Still}
 }
 
 func (w *world) want(t *rapid.T, host int) {
 	epoch := w.current.Epoch
-	switch lease.Decide(w.current, w.identity(host), w.see(host), after) {
+	switch lease.Decide(w.current, w.identity(host), w.see(host), lease.Terms{After: after}) {
 	case lease.Take:
 		w.current = w.current.Next("v", w.identity(host))
 		require.Greater(t, w.current.Epoch, epoch)
@@ -126,13 +126,31 @@ func (w *world) end(host int, state lease.State) {
 func TestWatch(t *testing.T) {
 	beat := func(sequence uint64) lease.Heartbeat { return lease.Heartbeat{Sequence: sequence} }
 	w := lease.Watch{Gap: 10 * time.Second}
-	assert.Equal(t, lease.Sight{}, w.See("b", beat(1), 100*time.Second), "the first look starts the timing")
-	assert.Equal(t, lease.Sight{Still: 9 * time.Second}, w.See("b", beat(1), 109*time.Second))
-	assert.Equal(t, lease.Sight{Still: 18 * time.Second}, w.See("b", beat(1), 118*time.Second))
-	assert.Equal(t, lease.Sight{Beats: 1}, w.See("b", beat(2), 119*time.Second))
-	assert.Equal(t, lease.Sight{Beats: 1}, w.See("b", beat(2), 140*time.Second), "time without looking is no silence")
-	assert.Equal(t, lease.Sight{Beats: 1, Still: time.Second}, w.See("b", beat(2), 141*time.Second))
-	assert.Equal(t, lease.Sight{}, w.See("c", lease.Heartbeat{}, 141*time.Second), "hosts are timed apart")
+	assert.Equal(t, lease.Sight{}, w.See("b", beat(1), 100*time.Second, 100*time.Second), "the first look starts the timing")
+	assert.Equal(t, lease.Sight{Still: 9 * time.Second}, w.See("b", beat(1), 109*time.Second, 109*time.Second))
+	assert.Equal(t, lease.Sight{Still: 18 * time.Second}, w.See("b", beat(1), 118*time.Second, 118*time.Second))
+	assert.Equal(t, lease.Sight{Beats: 1}, w.See("b", beat(2), 119*time.Second, 119*time.Second))
+	assert.Equal(t, lease.Sight{Beats: 1}, w.See("b", beat(2), 140*time.Second, 140*time.Second), "time without looking is no silence")
+	assert.Equal(t, lease.Sight{Beats: 1, Still: time.Second}, w.See("b", beat(2), 141*time.Second, 141*time.Second))
+	assert.Equal(t, lease.Sight{}, w.See("c", lease.Heartbeat{}, 141*time.Second, 141*time.Second), "hosts are timed apart")
+}
+
+func TestASlowReadIsNoSilence(t *testing.T) {
+	var w lease.Watch
+	beat := lease.Heartbeat{Sequence: 1}
+	w.See("b", beat, 0, 4*time.Second)
+	assert.Equal(t, lease.Sight{Still: time.Second}, w.See("b", beat, 5*time.Second, 9*time.Second))
+	assert.Equal(t, lease.Sight{}, w.See("b", beat, 3*time.Second, 9*time.Second), "begun before the first one ended")
+}
+
+func TestALeaseIsAsOldAsItWasSeen(t *testing.T) {
+	var w lease.Watch
+	l := lease.Lease{Volume: "v", Epoch: 1, State: lease.Held}
+	assert.Zero(t, w.Age(l, 100*time.Second))
+	assert.Equal(t, time.Minute, w.Age(l, 160*time.Second))
+	assert.Zero(t, w.Age(lease.Lease{Volume: "w", Epoch: 1, State: lease.Held}, 160*time.Second))
+	l.Epoch++
+	assert.Zero(t, w.Age(l, 161*time.Second))
 }
 
 func TestHeldErrorNamesTheHolderAndTheRemedy(t *testing.T) {
@@ -142,4 +160,6 @@ func TestHeldErrorNamesTheHolderAndTheRemedy(t *testing.T) {
 			"stop its container there or wait until that host is down (no heartbeat for 20s)")
 	l.State = lease.Unattended
 	assert.ErrorContains(t, &lease.HeldError{Lease: l}, "hostB (epoch 3, unattended")
+	l.State, l.Unguarded = lease.Held, true
+	assert.ErrorContains(t, &lease.HeldError{Lease: l}, "heartbeat 0s ago, unguarded: nothing there stops its containers")
 }

@@ -19,14 +19,15 @@ type Sight struct {
 }
 
 // Watch times the heartbeats of other hosts on this host's own clock. Times are readings of a clock
-// that also counts while the machine sleeps. The zero Watch is ready for use, also concurrently.
+// that does not run backwards. The zero Watch is ready for use, also concurrently.
 type Watch struct {
-	// Gap is the longest time between two looks over which standing still counts. While the store does
-	// not answer, nobody can beat, and nobody's heartbeat is judged. 0 means no limit.
+	// Gap is the longest time between two looks over which standing still counts: of a longer one it is
+	// not known that this host was awake and the store answered all along. 0 means no limit.
 	Gap time.Duration
 
-	mu   sync.Mutex
-	seen map[string]*record
+	mu     sync.Mutex
+	seen   map[string]*record
+	leases map[string]leaseRecord
 }
 
 type record struct {
@@ -36,8 +37,15 @@ type record struct {
 	beats  uint64
 }
 
-// See notes the heartbeat of a host (the zero one if there is none) as read at time now.
-func (w *Watch) See(host string, beat Heartbeat, now time.Duration) Sight {
+type leaseRecord struct {
+	lease Lease
+	since time.Duration
+}
+
+// See notes the heartbeat of a host (the zero one if there is none), as read from time began to time
+// now. What was read is as old as began at worst, and as new as now at best: standing still counts from
+// the end of one read to the start of another.
+func (w *Watch) See(host string, beat Heartbeat, began, now time.Duration) Sight {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.seen == nil {
@@ -55,5 +63,21 @@ func (w *Watch) See(host string, beat Heartbeat, now time.Duration) Sight {
 		r.since = now
 	}
 	r.looked = now
-	return Sight{Still: now - r.since, Beats: r.beats}
+	return Sight{Still: max(0, began-r.since), Beats: r.beats}
+}
+
+// Age notes a lease as read by time now, and tells for how long at least it has been there. A heartbeat
+// that stood still before says nothing about its holder.
+func (w *Watch) Age(l Lease, now time.Duration) time.Duration {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.leases == nil {
+		w.leases = map[string]leaseRecord{}
+	}
+	r, known := w.leases[l.Volume]
+	if !known || r.lease != l {
+		r = leaseRecord{lease: l, since: now}
+		w.leases[l.Volume] = r
+	}
+	return now - r.since
 }

@@ -24,6 +24,9 @@ type Volume struct {
 	GID     int       `json:"gid"`
 	Mode    Mode      `json:"mode"`
 	Created time.Time `json:"created"`
+	Backend string    `json:"backend,omitempty"` // "" is dir
+	FS      string    `json:"fs,omitempty"`      // of a new image
+	Size    Size      `json:"size,omitempty"`    // of a new image
 	// Used says that the volume was mounted at least once. From then on its files may hold data, and
 	// their absence is an error, never a reason to make them again.
 	Used bool `json:"used"`

@@ -1,0 +1,119 @@
+// Package admin is the operator's way to a running volume driver: HTTP with JSON on a socket in the host's
+// state directory, which only root can reach. Handler is the driver's end, Client the other; what an
+// order means is the driver's business.
+package admin
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"mooring/plugin/doctor"
+	"mooring/plugin/lease"
+)
+
+// Socket is the file in the host's state directory.
+const Socket = "admin.sock"
+
+// ErrNoVolume says that a volume is neither known here nor in the store.
+var ErrNoVolume = errors.New("no such volume")
+
+// Driver is the volume driver of one host.
+type Driver interface {
+	// Survey describes all volumes by name, from memory.
+	Survey() Survey
+	// Inspect looks at one volume in the store and in the kernel.
+	Inspect(ctx context.Context, name string) (Detail, error)
+	// Dispose removes a volume for all hosts, also one that the engine does not know. It is refused
+	// while any host uses the volume.
+	Dispose(ctx context.Context, name string) error
+	// TakeOver takes a volume from a host that an operator knows to be dead, for any host to mount.
+	TakeOver(ctx context.Context, name string, order Order) (Taken, error)
+	// Diagnose returns what does not fit together.
+	Diagnose(ctx context.Context) ([]doctor.Finding, error)
+	// Repair mends the fixable findings, each after looking again, and returns these with the outcome.
+	Repair(ctx context.Context) ([]Repair, error)
+	// Health says why the driver cannot do its work; nil means that it can.
+	Health() error
+	// Counts are for metrics, from memory.
+	Counts() Counts
+}
+
+// Survey is all volumes of a host.
+type Survey struct {
+	Host    string   `json:"host"`
+	Store   string   `json:"store"` // "ok", or why it cannot be used
+	Volumes []Volume `json:"volumes"`
+}
+
+// Volume is what a host remembers of a volume. Holder, epoch and lease are as last read.
+type Volume struct {
+	Name      string      `json:"name"`
+	Class     string      `json:"class"`
+	Backend   string      `json:"backend"`
+	Size      int64       `json:"size,omitempty"` // in bytes; 0 has no limit
+	State     string      `json:"state"`
+	Holder    string      `json:"holder,omitempty"`
+	Epoch     uint64      `json:"epoch,omitempty"`
+	Lease     lease.State `json:"lease,omitempty"`
+	Mounts    int         `json:"mounts"` // on this host
+	LastError string      `json:"lastError,omitempty"`
+}
+
+// Detail is a volume as a look at the store and the kernel shows it.
+type Detail struct {
+	Volume
+	ID         string         `json:"id"`
+	Created    time.Time      `json:"created"`
+	Used       bool           `json:"used"` // it was mounted at least once
+	UID        int            `json:"uid"`
+	GID        int            `json:"gid"`
+	Mode       string         `json:"mode"`
+	Path       string         `json:"path"`                 // in the store
+	Mountpoint string         `json:"mountpoint,omitempty"` // where it is mounted here
+	MountIDs   map[string]int `json:"mountIDs,omitempty"`   // of the engine, with how often each is held
+	Containers []string       `json:"containers,omitempty"` // of this host that have it mounted
+	HolderBoot string         `json:"holderBoot,omitempty"`
+	Unguarded  bool           `json:"unguarded,omitempty"`
+	Silent     string         `json:"silent,omitempty"`  // how long the holder's heartbeat has stood still, if another host's
+	Problem    string         `json:"problem,omitempty"` // why some of this is missing
+}
+
+// Order is an operator's order to take a volume over.
+type Order struct {
+	Reason string `json:"reason"`
+	Force  bool   `json:"force"`
+	// EvenIfAlive says that the holder's heartbeat does not matter: its containers are known to be down.
+	EvenIfAlive bool `json:"evenIfAlive,omitempty"`
+}
+
+// Taken is a takeover.
+type Taken struct {
+	Volume    string `json:"volume"`
+	From      string `json:"from"`
+	FromEpoch uint64 `json:"fromEpoch"`
+	Epoch     uint64 `json:"epoch"`
+}
+
+// Repair is what became of a fixable finding.
+type Repair struct {
+	doctor.Finding
+	Error string `json:"error,omitempty"` // why it could not be mended
+}
+
+// Counts are the figures of a host.
+type Counts struct {
+	StoreUsable bool
+	Phases      map[string]int // volumes by state
+	Mounts      int
+	Leases      int           // held by this host
+	Beaten      bool          // there was a heartbeat
+	BeatAge     time.Duration // since the last one
+	Calls       map[Call]uint64
+}
+
+// Call is one kind of call of the engine's.
+type Call struct {
+	Verb string
+	OK   bool
+}

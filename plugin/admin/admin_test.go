@@ -1,0 +1,201 @@
+package admin_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"mooring/plugin/admin"
+	"mooring/plugin/doctor"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// driver is a scripted one.
+type driver struct {
+	survey   admin.Survey
+	findings []doctor.Finding
+	health   error
+	order    admin.Order
+	disposed string
+}
+
+func (d *driver) Survey() admin.Survey { return d.survey }
+
+func (d *driver) Inspect(_ context.Context, name string) (admin.Detail, error) {
+	if name != "v" {
+		return admin.Detail{}, fmt.Errorf("%w: %s", admin.ErrNoVolume, name)
+	}
+	return admin.Detail{Volume: admin.Volume{Name: name}, Containers: []string{"process 7"}}, nil
+}
+
+func (d *driver) Dispose(_ context.Context, name string) error {
+	d.disposed = name
+	if name != "v" {
+		return errors.Join(errors.New("in use"), errors.New("here"))
+	}
+	return nil
+}
+
+func (d *driver) TakeOver(_ context.Context, name string, order admin.Order) (admin.Taken, error) {
+	d.order = order
+	return admin.Taken{Volume: name, From: "hostB", FromEpoch: 1, Epoch: 2}, nil
+}
+
+func (d *driver) Diagnose(context.Context) ([]doctor.Finding, error) { return d.findings, nil }
+
+func (d *driver) Repair(context.Context) ([]admin.Repair, error) {
+	repaired := d.findings
+	d.findings = nil
+	return []admin.Repair{{Finding: repaired[0], Error: "busy"}}, nil
+}
+
+func (d *driver) Health() error { return d.health }
+
+func (d *driver) Counts() admin.Counts {
+	return admin.Counts{StoreUsable: true, Phases: map[string]int{"mounted": 2, "created": 1}, Mounts: 3, Leases: 2, Beaten: true,
+		BeatAge: 1500 * time.Millisecond, Calls: map[admin.Call]uint64{{Verb: "Mount", OK: true}: 5, {Verb: "Mount"}: 1, {Verb: "Get", OK: true}: 7}}
+}
+
+// serve answers for a driver below a state directory whose name is too long for a socket's address.
+func serve(t *testing.T, d admin.Driver) (stateDir string, raw *http.Client) {
+	t.Helper()
+	stateDir = filepath.Join(t.TempDir(), strings.Repeat("long", 30))
+	dir := filepath.Join(stateDir, "mooring-host")
+	require.NoError(t, os.MkdirAll(dir, 0o700))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, admin.Socket), nil, 0o600), "as a killed plugin leaves it")
+	l, err := admin.Listen(dir)
+	require.NoError(t, err)
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- admin.Serve(ctx, l, admin.Handler(d, nil)) }()
+	t.Cleanup(func() { cancel(); assert.NoError(t, <-ended) })
+	at, err := os.Open(dir)
+	require.NoError(t, err)
+	t.Cleanup(func() { at.Close() })
+	return stateDir, &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", fmt.Sprintf("/proc/self/fd/%d/%s", at.Fd(), admin.Socket))
+	}}}
+}
+
+func TestOrdersAndAnswers(t *testing.T) {
+	finding := doctor.Finding{Kind: doctor.StrayFile, Path: "/p", What: "w", Why: "y", Fix: "f", Fixable: true}
+	d := &driver{survey: admin.Survey{Host: "hostA", Store: "ok", Volumes: []admin.Volume{{Name: "v", State: "mounted", Mounts: 1}}},
+		findings: []doctor.Finding{finding}}
+	dir, _ := serve(t, d)
+	client, ctx := admin.NewClient(dir), context.Background()
+
+	survey, err := client.Volumes(ctx)
+	require.NoError(t, err)
+	assert.Equal(t, d.survey, survey)
+
+	detail, err := client.Inspect(ctx, "v")
+	require.NoError(t, err)
+	assert.Equal(t, admin.Detail{Volume: admin.Volume{Name: "v"}, Containers: []string{"process 7"}}, detail)
+	_, err = client.Inspect(ctx, "../a b")
+	assert.EqualError(t, err, "no such volume: ../a b")
+
+	require.NoError(t, client.Remove(ctx, "v"))
+	assert.EqualError(t, client.Remove(ctx, "w"), "in use; here", "one line")
+
+	order := admin.Order{Reason: "dead", Force: true, EvenIfAlive: true}
+	taken, err := client.TakeOver(ctx, "v", order)
+	require.NoError(t, err)
+	assert.Equal(t, admin.Taken{Volume: "v", From: "hostB", FromEpoch: 1, Epoch: 2}, taken)
+	assert.Equal(t, order, d.order)
+
+	report, err := client.Doctor(ctx)
+	require.NoError(t, err)
+	assert.Equal(t, admin.Report{Findings: []doctor.Finding{finding}}, report)
+	report, err = client.Fix(ctx)
+	require.NoError(t, err)
+	assert.Equal(t, admin.Report{Repairs: []admin.Repair{{Finding: finding, Error: "busy"}}, Findings: []doctor.Finding{}}, report)
+}
+
+func TestBadRequests(t *testing.T) {
+	d := &driver{}
+	_, raw := serve(t, d)
+	for _, row := range []struct {
+		method, path, body string
+		status             int
+		want               string
+	}{
+		{"POST", "/v1/volumes/v/takeover", `{"force":true}`, 400, "a takeover needs a reason, which is logged: give --reason TEXT"},
+		{"POST", "/v1/volumes/v/takeover", `{"force":true,"reason":"  "}`, 400, "a takeover needs a reason, which is logged: give --reason TEXT"},
+		{"POST", "/v1/volumes/v/takeover", `{"force":true,"reason":"a\nb"}`, 400, "the reason of a takeover is one line of at most 300 bytes"},
+		{"POST", "/v1/volumes/v/takeover", `{"reason":"dead"}`, 400,
+			"a takeover cannot be undone, and a holder that still writes would destroy data: make sure that it is down and give --force"},
+		{"POST", "/v1/volumes/v/takeover", `{"reason":"dead","froce":true}`, 400,
+			`order is unreadable (json: unknown field "froce"): use {"reason": "why", "force": true}`},
+		{"POST", "/v1/volumes/v/takeover", ``, 400, `order is unreadable (EOF): use {"reason": "why", "force": true}`},
+		{"GET", "/v1/volumes/nosuch", ``, 404, "no such volume: nosuch"},
+		{"DELETE", "/v1/volumes/w", ``, 409, "in use; here"},
+		{"GET", "/v2/volumes", ``, 404, "no resource for GET /v2/volumes"},
+		{"POST", "/v1/volumes", ``, 404, "no resource for POST /v1/volumes"},
+	} {
+		r, err := http.NewRequest(row.method, "http://mooring"+row.path, strings.NewReader(row.body))
+		require.NoError(t, err)
+		answer, err := raw.Do(r)
+		require.NoError(t, err)
+		body, err := io.ReadAll(answer.Body)
+		require.NoError(t, errors.Join(err, answer.Body.Close()))
+		assert.Equal(t, row.status, answer.StatusCode, row.path+row.body)
+		assert.JSONEq(t, fmt.Sprintf(`{"error":%q}`, row.want), string(body))
+	}
+	assert.Empty(t, d.order, "nothing was ordered")
+}
+
+func TestProbes(t *testing.T) {
+	d := &driver{}
+	_, raw := serve(t, d)
+	get := func(path string) (int, string) {
+		answer, err := raw.Get("http://mooring" + path)
+		require.NoError(t, err)
+		body, err := io.ReadAll(answer.Body)
+		require.NoError(t, errors.Join(err, answer.Body.Close()))
+		return answer.StatusCode, string(body)
+	}
+	status, body := get("/healthz")
+	assert.Equal(t, []any{200, "ok\n"}, []any{status, body})
+	d.health = errors.New("store missing")
+	status, body = get("/healthz")
+	assert.Equal(t, []any{503, "store missing\n"}, []any{status, body})
+
+	status, body = get("/metrics")
+	assert.Equal(t, 200, status)
+	var values []string
+	for line := range strings.Lines(body) {
+		if !strings.HasPrefix(line, "#") {
+			values = append(values, strings.TrimSpace(line))
+		}
+	}
+	assert.Equal(t, []string{"mooring_store_usable 1", `mooring_volumes{state="created"} 1`, `mooring_volumes{state="mounted"} 2`,
+		"mooring_mounts 3", "mooring_leases_held 2", "mooring_heartbeat_age_seconds 1.500", `mooring_calls_total{verb="Get",outcome="ok"} 7`,
+		`mooring_calls_total{verb="Mount",outcome="ok"} 5`, `mooring_calls_total{verb="Mount",outcome="error"} 1`}, values)
+}
+
+func TestADriverThatDoesNotAnswer(t *testing.T) {
+	state := t.TempDir()
+	_, err := admin.NewClient(state).Volumes(context.Background())
+	assert.EqualError(t, err, "no volume driver has its state in "+state+": start the plugin, or name its state directory by --state-dir")
+
+	dir := filepath.Join(state, "mooring-host")
+	require.NoError(t, os.Mkdir(dir, 0o700))
+	l, err := admin.Listen(dir)
+	require.NoError(t, err)
+	require.NoError(t, l.Close())
+	_, err = admin.NewClient(state).Volumes(context.Background())
+	assert.EqualError(t, err, "the volume driver is not running: nobody answers at "+filepath.Join(dir, admin.Socket))
+}

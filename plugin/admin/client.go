@@ -1,0 +1,131 @@
+package admin
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/http"
+	"net/url"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"mooring/plugin/doctor"
+)
+
+// answerTime is longer than the driver's own budget for a call, so that its message arrives.
+const answerTime = 40 * time.Second
+
+// Client gives orders to the driver of this host.
+type Client struct {
+	dir  string
+	http http.Client
+}
+
+// NewClient reaches the driver whose state directory, as the host sees it, is dir.
+func NewClient(dir string) *Client {
+	c := &Client{dir: filepath.Join(dir, "mooring-host")}
+	c.http = http.Client{Timeout: answerTime, Transport: &http.Transport{DisableKeepAlives: true, DialContext: c.dial}}
+	return c
+}
+
+func (c *Client) dial(ctx context.Context, _, _ string) (net.Conn, error) {
+	var conn net.Conn
+	err := within(c.dir, func(path string) error {
+		var err error
+		conn, err = new(net.Dialer).DialContext(ctx, "unix", path)
+		return err
+	})
+	return conn, err
+}
+
+// Volumes returns all volumes.
+func (c *Client) Volumes(ctx context.Context) (Survey, error) {
+	var answer Survey
+	return answer, c.call(ctx, http.MethodGet, "/v1/volumes", nil, &answer)
+}
+
+// Inspect returns what is known of one volume.
+func (c *Client) Inspect(ctx context.Context, name string) (Detail, error) {
+	var answer Detail
+	return answer, c.call(ctx, http.MethodGet, "/v1/volumes/"+url.PathEscape(name), nil, &answer)
+}
+
+// Remove removes a volume.
+func (c *Client) Remove(ctx context.Context, name string) error {
+	return c.call(ctx, http.MethodDelete, "/v1/volumes/"+url.PathEscape(name), nil, nil)
+}
+
+// TakeOver takes a volume from a dead host.
+func (c *Client) TakeOver(ctx context.Context, name string, order Order) (Taken, error) {
+	var answer Taken
+	return answer, c.call(ctx, http.MethodPost, "/v1/volumes/"+url.PathEscape(name)+"/takeover", order, &answer)
+}
+
+// Report is what the doctor answers.
+type Report struct {
+	Repairs  []Repair         `json:"repairs,omitempty"`
+	Findings []doctor.Finding `json:"findings"` // after the repairs
+}
+
+// Doctor returns what does not fit together.
+func (c *Client) Doctor(ctx context.Context) (Report, error) {
+	var answer Report
+	return answer, c.call(ctx, http.MethodGet, "/v1/doctor", nil, &answer)
+}
+
+// Fix mends what can be mended safely.
+func (c *Client) Fix(ctx context.Context) (Report, error) {
+	var answer Report
+	return answer, c.call(ctx, http.MethodPost, "/v1/doctor/fix", nil, &answer)
+}
+
+// call makes one request; an error of the driver's is returned as it is.
+func (c *Client) call(ctx context.Context, method, path string, body, into any) error {
+	data, err := json.Marshal(body)
+	if err != nil {
+		return err
+	}
+	r, err := http.NewRequestWithContext(ctx, method, "http://mooring"+path, bytes.NewReader(data))
+	if err != nil {
+		return err
+	}
+	answer, err := c.http.Do(r)
+	if err != nil {
+		return c.explain(err)
+	}
+	defer answer.Body.Close()
+	if answer.StatusCode != http.StatusOK {
+		var refused struct{ Error string }
+		if err := json.NewDecoder(answer.Body).Decode(&refused); err != nil || refused.Error == "" {
+			return fmt.Errorf("the driver answered %s without a reason", answer.Status)
+		}
+		return errors.New(refused.Error)
+	}
+	if into == nil {
+		return nil
+	}
+	if err := json.NewDecoder(answer.Body).Decode(into); err != nil {
+		return fmt.Errorf("read the driver's answer: %w", err)
+	}
+	return nil
+}
+
+// explain says what to do when the driver cannot be reached.
+func (c *Client) explain(err error) error {
+	socket := filepath.Join(c.dir, Socket)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("no volume driver has its state in %s: start the plugin, or name its state directory by --state-dir", filepath.Dir(c.dir))
+	case errors.Is(err, unix.ECONNREFUSED):
+		return fmt.Errorf("the volume driver is not running: nobody answers at %s", socket)
+	case errors.Is(err, fs.ErrPermission):
+		return fmt.Errorf("%s may be used by root only", socket)
+	}
+	return fmt.Errorf("ask the volume driver at %s: %w", socket, err)
+}

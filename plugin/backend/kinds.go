@@ -1,0 +1,72 @@
+package backend
+
+import (
+	"context"
+	"fmt"
+
+	"mooring/plugin/mounts"
+)
+
+// Kinds of back ends, as options, settings and volume.json name them.
+const (
+	KindDir   = "dir"
+	KindImage = "image"
+)
+
+// Kinds serves each volume by the back end that has it.
+type Kinds struct {
+	Dir   Dir
+	Image Image
+}
+
+type backend interface {
+	Provision(ctx context.Context, v Spec) error
+	Mount(ctx context.Context, v Spec, target string) error
+	Tree(v Spec, target string) (mounts.Tree, error)
+}
+
+func (k Kinds) of(v Spec) (backend, error) {
+	switch v.Kind {
+	case "", KindDir:
+		return k.Dir, nil
+	case KindImage:
+		return k.Image, nil
+	}
+	return nil, fmt.Errorf("back end %q is unknown: use the newer plugin on this host too", v.Kind)
+}
+
+// Provision makes the volume's storage.
+func (k Kinds) Provision(ctx context.Context, v Spec) error {
+	b, err := k.of(v)
+	if err != nil {
+		return err
+	}
+	return b.Provision(ctx, v)
+}
+
+// Mount shows the volume at target.
+func (k Kinds) Mount(ctx context.Context, v Spec, target string) error {
+	b, err := k.of(v)
+	if err != nil {
+		return err
+	}
+	return b.Mount(ctx, v, target)
+}
+
+// Unmount leaves neither a mount nor a directory at target, nor a loop device of an image. It need not
+// know which back end the volume has: without an image there is no device.
+func (k Kinds) Unmount(ctx context.Context, target string) error {
+	return k.Image.Unmount(ctx, target)
+}
+
+// Status describes the device of an image; a directory has none.
+func (k Kinds) Status(target string) map[string]any { return k.Image.Status(target) }
+
+// Tree names the volume's root directory as mount tables do.
+func (k Kinds) Tree(v Spec, target string) (mounts.Tree, error) {
+	b, err := k.of(v)
+	if err != nil {
+		return mounts.Tree{}, err
+	}
+	return b.Tree(v, target)
+}

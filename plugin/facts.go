@@ -1,0 +1,198 @@
+package plugin
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"mooring/plugin/backend"
+	"mooring/plugin/doctor"
+	"mooring/plugin/durable"
+	"mooring/plugin/lease"
+	"mooring/plugin/mounts"
+	"mooring/plugin/store"
+)
+
+// hostFacts are those that need no look at storage.
+func (d *Driver) hostFacts() doctor.Facts {
+	f := doctor.Facts{Self: d.self, Heartbeat: d.cfg.Heartbeat, TakeAfter: d.cfg.TakeAfter, ReapAfter: d.cfg.ReapAfter,
+		StoreDir: d.cfg.StoreDir, Rival: d.checkRival() != nil, Guarded: d.guarded()}
+	f.BeatAge, f.Beaten = d.beatAge()
+	d.pulse.mu.Lock()
+	f.GuardNotes = d.pulse.status.Notes
+	d.pulse.mu.Unlock()
+	return f
+}
+
+// records are the volumes as this host knows them.
+func (d *Driver) records() []doctor.Volume {
+	var records []doctor.Volume
+	for _, name := range d.names() {
+		records = append(records, d.record(name))
+	}
+	return records
+}
+
+// record is what this host knows of a volume.
+func (d *Driver) record(name string) doctor.Volume {
+	v, known := d.volume(name)
+	if !known {
+		return doctor.Volume{Name: name}
+	}
+	r := doctor.Volume{Name: name, Recorded: true, ID: v.ID, Used: v.Used, Recovered: v.recovered, Epoch: v.Epoch,
+		Holds: total(v.Holds), Mount: d.cfg.Clock() - v.mounted, Problem: v.problem}
+	if report, fenced := d.fenced(name); fenced {
+		r.Fenced = report.Reason
+	}
+	return r
+}
+
+// storeFacts adds what the store and the kernel show. It takes no locks, so a call at work shows halfway.
+func (d *Driver) storeFacts(s *store.Store, f *doctor.Facts) error {
+	census, err := s.Count(namePattern.MatchString, part)
+	if err != nil {
+		return err
+	}
+	f.Strays, f.Trash = census.Strays, census.Trash
+	now, beaten := census.Beats[d.self.Host] // the store's clock, which need not be this host's
+	for host, at := range census.Beats {
+		if beaten && host != d.self.Host {
+			f.Hosts = append(f.Hosts, doctor.Host{Name: host, Age: now.Sub(at)})
+		}
+	}
+	for _, draft := range census.Drafts {
+		if beaten {
+			f.Drafts = append(f.Drafts, doctor.Draft{Path: draft.Path, Age: now.Sub(draft.Written)})
+		}
+	}
+	f.Drafts = append(f.Drafts, d.ownDrafts()...)
+	names := map[string]bool{}
+	for _, name := range slices.Concat(d.names(), census.Volumes) {
+		names[name] = true
+	}
+	for name := range names {
+		v := d.record(name)
+		d.lookIntoStore(s, &v)
+		f.Volumes = append(f.Volumes, v)
+	}
+	return d.lookIntoKernel(s, f.Volumes)
+}
+
+// volumeFacts is everything about one volume.
+func (d *Driver) volumeFacts(s *store.Store, name string) doctor.Volume {
+	v := []doctor.Volume{d.record(name)}
+	d.lookIntoStore(s, &v[0])
+	if err := d.lookIntoKernel(s, v); err != nil {
+		v[0].Unlooked = err.Error()
+	}
+	return v[0]
+}
+
+// lookIntoStore adds what the store has of a volume.
+func (d *Driver) lookIntoStore(s *store.Store, v *doctor.Volume) {
+	exists, err := s.Exists(v.Name)
+	if v.Removed = v.ID != "" && s.WasRemoved(v.ID); err != nil || !exists {
+		v.Unreadable = textOf(err)
+		return
+	}
+	v.Directory = true
+	stored, err := s.Read(v.Name)
+	switch {
+	case err == nil:
+		v.Stored = &stored
+		v.Missing, err = backend.Missing(s.Dir(v.Name), kind(stored))
+	case errors.Is(err, fs.ErrNotExist) || errors.Is(err, store.ErrBlank):
+		err = nil
+	}
+	current, leaseErr := lease.Current(s.Dir(v.Name))
+	v.Lease, v.Unreadable = current, textOf(errors.Join(err, leaseErr))
+	if current.Host == "" || current.Host == d.self.Host {
+		return
+	}
+	beat, err := lease.ReadBeat(s.Hosts(), current.Host)
+	v.HolderSeen = err != nil || beat != lease.Heartbeat{}
+	if sight, err := d.look(s, current.Host); err == nil {
+		v.Still = sight.Still
+	}
+}
+
+// lookIntoKernel adds what mount tables show of volumes, in one pass over all processes. If that is not
+// possible for one of them, each is looked for on its own.
+func (d *Driver) lookIntoKernel(s *store.Store, volumes []doctor.Volume) error {
+	mounted, err := mounts.Below(d.cfg.MountRoot)
+	if err != nil {
+		return err
+	}
+	all := make([]volume, len(volumes))
+	for i := range volumes {
+		volumes[i].Mounted = mounted[volumes[i].Name]
+		all[i] = d.asKnown(volumes[i])
+	}
+	found, err := d.allHolders(s, all)
+	for i := range volumes {
+		holders := found[volumes[i].Name]
+		if err != nil {
+			var alone error
+			holders, alone = d.holders(s, all[i])
+			volumes[i].Unlooked = textOf(alone)
+		}
+		for _, h := range holders {
+			volumes[i].Containers = append(volumes[i].Containers, h.String())
+		}
+	}
+	return nil
+}
+
+// asKnown is a volume to look for, known here or only in the store.
+func (d *Driver) asKnown(v doctor.Volume) volume {
+	known, recorded := d.volume(v.Name)
+	switch {
+	case recorded:
+		return known
+	case v.Stored != nil:
+		return volume{Volume: *v.Stored}
+	}
+	return volume{Volume: store.Volume{Name: v.Name}}
+}
+
+// ownDrafts are the temporary files in this host's state directory.
+func (d *Driver) ownDrafts() []doctor.Draft {
+	entries, err := os.ReadDir(stateDir(d.cfg))
+	if err != nil {
+		return nil // the state log is open; what else is there matters little
+	}
+	var drafts []doctor.Draft
+	for _, e := range entries {
+		info, err := e.Info()
+		if _, draft := durable.Draft(e.Name()); draft && err == nil {
+			drafts = append(drafts, doctor.Draft{Path: filepath.Join(stateDir(d.cfg), e.Name()), Age: time.Since(info.ModTime())})
+		}
+	}
+	return drafts
+}
+
+// part is what a file in a volume's directory is.
+func part(name string) store.Part {
+	if own, half := backend.Owns(name); half {
+		return store.Half
+	} else if own || name == "volume.json" {
+		return store.Own
+	}
+	epoch, isLease := strings.CutPrefix(name, "lease.")
+	if _, err := strconv.ParseUint(epoch, 10, 64); isLease && err == nil {
+		return store.Own
+	}
+	return store.Stray
+}
+
+func textOf(err error) string {
+	if err == nil {
+		return ""
+	}
+	return strings.ReplaceAll(err.Error(), "\n", "; ")
+}

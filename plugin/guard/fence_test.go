@@ -1,0 +1,219 @@
+package guard_test
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+
+	"mooring/plugin/guard"
+	"mooring/plugin/mounts"
+)
+
+// bound is a directory bound at a target, as the back end for directories leaves it.
+func bound(t *testing.T) guard.Volume {
+	t.Helper()
+	if os.Getuid() != 0 {
+		t.Skip("NOT RUN: the guard kills and unmounts, which takes root")
+	}
+	data, target := t.TempDir(), filepath.Join(t.TempDir(), "v")
+	require.NoError(t, os.Mkdir(target, 0o700))
+	require.NoError(t, unix.Mount(data, target, "", unix.MS_BIND, ""))
+	t.Cleanup(func() { unix.Unmount(target, unix.MNT_DETACH) })
+	tree, err := mounts.TreeAt(target, data)
+	require.NoError(t, err)
+	return guard.Volume{Name: "v", Target: target, Tree: tree}
+}
+
+func TestFenceKillsEveryProcessOfTheContainersAndUnmounts(t *testing.T) {
+	v, other := bound(t), bound(t)
+	other.Name = "other"
+	one := container(t, v.Target, `sleep 1000 & sleep 1000 & echo up; cat /dev/zero >"$1/f"`)
+	two := container(t, v.Target, `trap "" TERM INT HUP; echo up; sleep 1000; sleep 1000`)
+	bystander := container(t, other.Target, `echo up; exec sleep 1000`)
+	reports := guard.Fence([]guard.Volume{v}, false)
+	require.Len(t, reports, 1)
+	r := reports[0]
+	assert.GreaterOrEqual(t, len(r.Killed), 6, "shells and what they started")
+	assert.Empty(t, r.Stuck)
+	assert.Empty(t, r.Problem)
+	assert.True(t, dead(one.Process.Pid) && dead(two.Process.Pid))
+	assert.False(t, dead(bystander.Process.Pid))
+	assert.False(t, mounted(t, v.Target))
+	assert.NoDirExists(t, v.Target, "a container that starts now must fail, not write to the host's disk")
+	assert.True(t, mounted(t, other.Target))
+
+	again := guard.Fence([]guard.Volume{v}, false)
+	assert.Equal(t, []guard.Report{{Volume: v}}, again, "nothing is left to do")
+}
+
+// A backup job of the host's own has the volume bound somewhere, and a shell stands in it. The host is not
+// killed; the volume is detached from under it.
+func TestFenceSparesTheHost(t *testing.T) {
+	v := bound(t)
+	elsewhere := t.TempDir()
+	require.NoError(t, unix.Mount(v.Target, elsewhere, "", unix.MS_BIND, ""))
+	t.Cleanup(func() { unix.Unmount(elsewhere, unix.MNT_DETACH) })
+	shell := exec.Command("sleep", "1000")
+	shell.Dir = v.Target
+	require.NoError(t, shell.Start())
+	t.Cleanup(func() { shell.Process.Kill(); shell.Wait() })
+	r := guard.Fence([]guard.Volume{v}, false)[0]
+	assert.Empty(t, r.Killed)
+	require.Len(t, r.Spared, 1)
+	assert.Contains(t, r.Spared[0], elsewhere)
+	assert.False(t, mounted(t, v.Target))
+	assert.False(t, dead(shell.Process.Pid))
+}
+
+// image is an ext4 file system on a loop device, mounted at a target.
+func image(t testing.TB, file, target string) guard.Volume {
+	t.Helper()
+	require.NoError(t, os.MkdirAll(target, 0o700))
+	run(t, "truncate", "-s", "128M", file)
+	run(t, "mkfs.ext4", "-q", file)
+	run(t, "mount", "-o", "loop", file, target)
+	t.Cleanup(func() { unix.Unmount(target, unix.MNT_DETACH) })
+	tree, err := mounts.TreeAt(target, target)
+	require.NoError(t, err)
+	return guard.Volume{Name: "v", Target: target, Tree: tree, OwnFS: true}
+}
+
+// The engine has unmounted the plugin's side ("docker plugin disable -f"): only the container still has
+// the file system, and the guard must find it there.
+func TestFenceShutsDownAFileSystemThatOnlyAContainerHas(t *testing.T) {
+	v := image(t, filepath.Join(t.TempDir(), "image"), filepath.Join(t.TempDir(), "v"))
+	c := container(t, v.Target, `echo up; while :; do date >>"$1/f"; done`)
+	held, err := os.Open("/proc/" + strconv.Itoa(c.Process.Pid) + "/cwd")
+	require.NoError(t, err)
+	defer held.Close()
+	run(t, "umount", v.Target)
+	r := guard.Fence([]guard.Volume{v}, false)[0]
+	assert.NotEmpty(t, r.Killed)
+	assert.True(t, r.Shutdown)
+	assert.Empty(t, r.Problem)
+}
+
+func TestFenceFlushesWhatAnswersWhileItIsStillTime(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "image")
+	v := image(t, file, filepath.Join(t.TempDir(), "v"))
+	container(t, v.Target, `echo kept >"$1/f"; echo up; exec sleep 1000`) // not synced
+	r := guard.Fence([]guard.Volume{v}, true)[0]
+	assert.False(t, r.Shutdown)
+	assert.Empty(t, r.Problem)
+	again := t.TempDir()
+	run(t, "mount", "-o", "loop", file, again)
+	defer unix.Unmount(again, unix.MNT_DETACH)
+	content, err := os.ReadFile(filepath.Join(again, "f"))
+	require.NoError(t, err)
+	assert.Equal(t, "kept\n", string(content))
+}
+
+// The store's own file system is not a volume's, whatever the plugin says.
+func TestFenceNeverShutsDownTheStore(t *testing.T) {
+	v := bound(t)
+	v.OwnFS = true
+	r := guard.Fence([]guard.Volume{v}, false)[0]
+	assert.False(t, r.Shutdown)
+	assert.NoError(t, os.WriteFile(filepath.Join(t.TempDir(), "f"), nil, 0o600))
+}
+
+// writers is a container whose threads append numbered records to files of a volume and sync each; it
+// counts what was synced in memory that outlives it.
+type writers struct {
+	cmd   *exec.Cmd
+	acked []byte // one counter of 8 bytes each
+}
+
+const writerCount = 6
+
+func startWriters(t testing.TB, target string) *writers {
+	t.Helper()
+	counts := filepath.Join(t.TempDir(), "acked")
+	require.NoError(t, os.WriteFile(counts, make([]byte, 4096), 0o600))
+	f, err := os.OpenFile(counts, os.O_RDWR, 0)
+	require.NoError(t, err)
+	defer f.Close()
+	acked, err := unix.Mmap(int(f.Fd()), 0, 4096, unix.PROT_READ, unix.MAP_SHARED)
+	require.NoError(t, err)
+	t.Cleanup(func() { unix.Munmap(acked) })
+	cmd := exec.Command("unshare", "--mount", "--propagation", "private", "sh", "-c",
+		`mount --bind "$1" "$2" && exec "$0" writers "$2" "$3"`, self(t), target, t.TempDir(), counts)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	require.NoError(t, cmd.Start())
+	w := &writers{cmd, acked}
+	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
+	require.Eventually(t, func() bool { return w.count(writerCount-1) > 20 }, 20*time.Second, 5*time.Millisecond)
+	return w
+}
+
+// lost compares what was acknowledged with what a mount of the image shows.
+func (w *writers) lost(t testing.TB, image string) []string {
+	t.Helper()
+	at := t.TempDir()
+	run(t, "mount", "-o", "loop", image, at)
+	defer func() { run(t, "umount", at) }()
+	var lost []string
+	for i := range writerCount {
+		have := records(filepath.Join(at, "f"+strconv.Itoa(i)))
+		if acked := w.count(i); have < acked {
+			lost = append(lost, "writer "+strconv.Itoa(i)+" was told of "+strconv.FormatUint(acked, 10)+" records, there are "+strconv.FormatUint(have, 10))
+		}
+	}
+	return lost
+}
+
+// race lets writers write to an image until end ends it, and returns what was lost of what they had synced.
+func race(t *testing.T, end func(v guard.Volume, w *writers)) string {
+	t.Helper()
+	dir := t.TempDir()
+	v := image(t, filepath.Join(dir, "image"), filepath.Join(dir, "v"))
+	w := startWriters(t, v.Target)
+	end(v, w)
+	w.cmd.Wait()
+	unix.Unmount(v.Target, unix.MNT_DETACH)
+	run(t, "sync", filepath.Join(dir, "image"))
+	// A copy: the dead superblock may live on in somebody's mount namespace.
+	run(t, "cp", "--sparse=always", filepath.Join(dir, "image"), filepath.Join(dir, "copy"))
+	lost := w.lost(t, filepath.Join(dir, "copy"))
+	os.Remove(filepath.Join(dir, "copy"))
+	os.Remove(filepath.Join(dir, "image"))
+	return strings.Join(lost, "; ")
+}
+
+// A shutdown without flush, by itself, loses records whose sync has succeeded (ext4, kernel 6.18). If
+// this kernel does not, the order of Fence is still right.
+func TestShutdownAloneLosesAcknowledgedRecords(t *testing.T) {
+	for run := range 30 {
+		lost := race(t, func(v guard.Volume, _ *writers) {
+			f, err := os.Open(v.Target)
+			require.NoError(t, err)
+			require.NoError(t, unix.IoctlSetPointerInt(int(f.Fd()), 0x8004587d, 2))
+			f.Close()
+		})
+		if lost != "" {
+			t.Logf("run %d: %s", run, lost)
+			return
+		}
+	}
+	t.Error("no record was lost in 30 runs: say in the documentation that this kernel keeps them, and since when")
+}
+
+func TestFenceLosesNoAcknowledgedRecord(t *testing.T) {
+	for range 6 {
+		assert.Empty(t, race(t, func(v guard.Volume, _ *writers) {
+			r := guard.Fence([]guard.Volume{v}, false)[0]
+			assert.True(t, r.Shutdown)
+			assert.NotEmpty(t, r.Killed)
+			assert.Empty(t, r.Problem)
+		}))
+	}
+}

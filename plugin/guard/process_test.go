@@ -1,0 +1,281 @@
+package guard_test
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+
+	"mooring/plugin/guard"
+	"mooring/plugin/lease"
+)
+
+// playPlugin attaches to a guard and then does nothing until it is killed.
+func playPlugin(settings string) {
+	var host guard.Host
+	if err := json.Unmarshal([]byte(settings), &host); err != nil {
+		panic(err)
+	}
+	exe, err := os.Executable()
+	if err != nil {
+		panic(err)
+	}
+	client := guard.Client{Command: []string{exe, "guard"}}
+	if _, err := client.Attach(context.Background(), host); err != nil {
+		panic(err)
+	}
+	os.Stdout.WriteString("attached\n")
+	select {}
+}
+
+// plugin runs a plugin in a process of its own until kill is called.
+func (c *scene) plugin() (kill func()) {
+	c.t.Helper()
+	settings, err := json.Marshal(c.host)
+	require.NoError(c.t, err)
+	cmd := exec.Command(self(c.t), "plugin", string(settings))
+	out, err := cmd.StdoutPipe()
+	require.NoError(c.t, err)
+	require.NoError(c.t, cmd.Start())
+	_, err = io.ReadFull(out, make([]byte, len("attached\n")))
+	require.NoError(c.t, err)
+	return func() { cmd.Process.Kill(); cmd.Wait() }
+}
+
+func (c *scene) beats() uint64 {
+	c.t.Helper()
+	beat, err := lease.ReadBeat(c.store.Hosts(), c.host.Identity.Host)
+	require.NoError(c.t, err)
+	return beat.Sequence
+}
+
+// The plugin is killed, with everything in its control groups: the guard goes on, and the next plugin
+// finds it, with what it watches.
+func TestGuardSurvivesItsPluginAndIsAdopted(t *testing.T) {
+	c := newScene(t, t.TempDir())
+	kill := c.plugin()
+	before := c.guards()
+	require.Len(t, before, 1)
+	kill()
+	v := c.volume()
+	assert.Equal(t, before[0], c.attach().PID, "the same guard")
+	assert.True(t, c.attach().Independent, c.attach().Notes)
+	c.watch(v)
+	sequence := c.beats()
+	require.Eventually(t, func() bool { return c.beats() > sequence }, 5*time.Second, 20*time.Millisecond)
+
+	next := &guard.Client{Command: c.client.Command}
+	status, err := next.Attach(context.Background(), c.host)
+	require.NoError(t, err)
+	assert.Equal(t, before[0], status.PID)
+	assert.Equal(t, 1, status.Watching)
+	assert.Len(t, c.guards(), 1)
+	require.NoError(t, next.Leave(context.Background()))
+	assert.Len(t, c.guards(), 1, "it does not leave its volume alone")
+	require.NoError(t, c.client.Forget(context.Background(), "v"))
+	require.NoError(t, c.client.Leave(context.Background()))
+	require.Eventually(t, func() bool { return len(c.guards()) == 0 }, 5*time.Second, 20*time.Millisecond)
+}
+
+func TestGuardLeavesThePluginsControlGroups(t *testing.T) {
+	c := newScene(t, t.TempDir())
+	status := c.attach()
+	require.True(t, status.Independent, status.Notes)
+	own, err := os.ReadFile("/proc/self/cgroup")
+	require.NoError(t, err)
+	theirs, err := os.ReadFile("/proc/" + strconv.Itoa(status.PID) + "/cgroup")
+	require.NoError(t, err)
+	for line := range strings.Lines(string(theirs)) {
+		assert.True(t, strings.HasSuffix(line, "/mooring-guard-"+c.host.Identity.Host+"\n"), line)
+		assert.NotContains(t, string(own), line)
+	}
+}
+
+// However many plugins start guards at once, and whatever state the running one is in, one guards.
+func TestTwoGuardsNeverRunTogether(t *testing.T) {
+	c := newScene(t, t.TempDir())
+	c.watch(c.volume())
+	settings, err := json.Marshal(c.host)
+	require.NoError(t, err)
+	var ended atomic.Int32
+	for range 4 {
+		cmd := exec.Command(self(t), "guard")
+		cmd.Stdin = strings.NewReader(string(settings))
+		require.NoError(t, cmd.Start())
+		go func() { _ = cmd.Wait(); ended.Add(1) }()
+	}
+	require.Eventually(t, func() bool {
+		_, _ = c.client.Attach(context.Background(), c.host) // buries the first one, should it be replaced
+		return ended.Load() >= 3 && len(c.guards()) == 1
+	}, 20*time.Second, 50*time.Millisecond)
+	status := c.eventually("the survivor answers", func(s guard.Status) bool { return s.Pulse.Known })
+	assert.Equal(t, c.guards(), []int{status.PID})
+	assert.Equal(t, 1, status.Watching, "the volume went from one to the next")
+	assert.Empty(t, status.Fenced)
+
+	require.NoError(t, unix.Kill(status.PID, unix.SIGSTOP))
+	limited, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	late := exec.CommandContext(limited, self(t), "guard")
+	late.Stdin = strings.NewReader(string(settings))
+	assert.EqualError(t, late.Run(), "exit status 1", "a guard that does not answer is not one that is gone")
+	require.NoError(t, unix.Kill(status.PID, unix.SIGCONT))
+}
+
+// A newer plugin's guard takes over from the older one's, without a pause in the heartbeat.
+func TestANewBinaryReplacesTheGuard(t *testing.T) {
+	c := newScene(t, t.TempDir())
+	v := c.volume()
+	c.watch(v)
+	old := c.attach().PID
+	newer := filepath.Join(t.TempDir(), "newer")
+	run(t, "cp", self(t), newer)
+	settings, err := json.Marshal(c.host)
+	require.NoError(t, err)
+	cmd := exec.Command(newer, "guard")
+	cmd.Stdin = strings.NewReader(string(settings))
+	require.NoError(t, cmd.Start())
+	go cmd.Wait()
+	status := c.eventually("the newer guard answers", func(s guard.Status) bool { return s.PID == cmd.Process.Pid })
+	assert.Equal(t, 1, status.Watching)
+	assert.Equal(t, v.Lapses, status.Pulse.Lapses)
+	assert.Empty(t, status.Fenced)
+	require.Eventually(t, func() bool { return dead(old) }, 5*time.Second, 20*time.Millisecond)
+	assert.True(t, mounted(t, c.target))
+}
+
+// A guard that was killed is followed by one that goes on with its pulse; if too much time has passed, what
+// was mounted is fenced, although the lease still reads as this host's.
+func TestAKilledGuardIsFollowed(t *testing.T) {
+	c := newScene(t, t.TempDir())
+	v := c.volume()
+	holder := container(t, c.target, `echo up; exec sleep 1000`)
+	c.watch(v)
+	first := c.attach().PID
+	require.NoError(t, unix.Kill(first, unix.SIGKILL))
+	status := c.eventually("another guard", func(s guard.Status) bool { return s.PID != first && s.Watching == 1 })
+	assert.Equal(t, v.Lapses, status.Pulse.Lapses)
+	assert.False(t, dead(holder.Process.Pid))
+
+	require.NoError(t, unix.Kill(status.PID, unix.SIGKILL))
+	late := time.NewTimer(c.host.FenceAfter + 100*time.Millisecond)
+	<-late.C
+	c.eventually("the volume is fenced", func(s guard.Status) bool { return len(s.Fenced) == 1 && s.Fenced[0].Settled })
+	assert.True(t, dead(holder.Process.Pid))
+	assert.Equal(t, lease.Released, c.leaseState())
+}
+
+// The guard itself is frozen for too long (as a host that sleeps is) and wakes up: whatever the leases
+// say, it fences first.
+func TestAGuardThatSleptFences(t *testing.T) {
+	c := newScene(t, t.TempDir())
+	v := c.volume()
+	holder := container(t, c.target, `echo up; exec sleep 1000`)
+	c.watch(v)
+	pid := c.attach().PID
+	require.NoError(t, unix.Kill(pid, unix.SIGSTOP))
+	<-time.After(c.host.FenceAfter + 100*time.Millisecond)
+	require.NoError(t, unix.Kill(pid, unix.SIGCONT))
+	status := c.eventually("fenced and settled", func(s guard.Status) bool { return len(s.Fenced) == 1 && s.Fenced[0].Settled })
+	assert.True(t, dead(holder.Process.Pid))
+	assert.False(t, mounted(t, c.target))
+	assert.Equal(t, lease.Released, c.leaseState(), "nobody need wait for it")
+	assert.ErrorContains(t, c.client.Watch(context.Background(), v), "volume v was fenced on this host (no heartbeat for ")
+
+	v.Epoch, v.Lapses = 2, status.Pulse.Lapses
+	require.NoError(t, lease.Create(v.Dir, lease.Lease{Epoch: 1}.Next("v", c.host.Identity)))
+	require.NoError(t, c.client.Watch(context.Background(), v), "a new lease makes it usable")
+}
+
+func TestALostLeaseIsFenced(t *testing.T) {
+	c := newScene(t, t.TempDir())
+	v := c.volume()
+	holder := container(t, c.target, `echo up; exec sleep 1000`)
+	c.watch(v)
+	require.NoError(t, lease.Create(v.Dir, lease.Lease{Epoch: 1}.Next("v", lease.Identity{Host: "other", Boot: "b"})))
+	status := c.eventually("fenced and settled", func(s guard.Status) bool { return len(s.Fenced) == 1 && s.Fenced[0].Settled })
+	assert.Equal(t, "its lease is no longer this host's: epoch 2, host other, held", status.Fenced[0].Reason)
+	assert.True(t, dead(holder.Process.Pid))
+	assert.Equal(t, lease.Held, c.leaseState(), "the new holder's lease is not ours to change")
+	require.NoError(t, c.client.Acknowledge(context.Background(), "v"))
+	assert.Empty(t, c.attach().Fenced)
+}
+
+// The store hangs: the heartbeat's write does not return, nor does the container's, which therefore cannot
+// even be killed. The guard fences in time all the same.
+func TestAHungStoreIsFenced(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("NOT RUN: a file system is frozen, which takes root")
+	}
+	dir := t.TempDir()
+	at := filepath.Join(dir, "store")
+	image(t, filepath.Join(dir, "image"), at)
+	c := newScene(t, at)
+	v := c.volume()
+	writer := container(t, c.target, `echo up; while :; do echo x >>"$1/f"; done`)
+	idle := container(t, c.target, `echo up; exec sleep 1000`)
+	c.watch(v)
+	frozen, err := os.Open(at)
+	require.NoError(t, err)
+	defer frozen.Close()
+	freeze := func(ioctl uint) error { return unix.IoctlSetInt(int(frozen.Fd()), ioctl, 0) }
+	const fifreeze, fithaw = 0xc0045877, 0xc0045878
+	require.NoError(t, freeze(fifreeze))
+	thawed := false
+	defer func() {
+		if !thawed {
+			freeze(fithaw)
+		}
+	}()
+	status := c.eventually("fenced", func(s guard.Status) bool { return len(s.Fenced) == 1 && len(s.Fenced[0].Killed) > 0 })
+	r := status.Fenced[0]
+	assert.Contains(t, r.Reason, "no heartbeat for ")
+	assert.True(t, dead(idle.Process.Pid))
+	assert.Contains(t, r.Stuck, writer.Process.Pid)
+	assert.False(t, r.Settled)
+	assert.False(t, mounted(t, c.target))
+	assert.ErrorContains(t, c.client.Watch(context.Background(), v), "was fenced on this host")
+
+	require.NoError(t, freeze(fithaw))
+	thawed = true
+	status = c.eventually("settled", func(s guard.Status) bool { return len(s.Fenced) == 1 && s.Fenced[0].Settled })
+	assert.True(t, dead(writer.Process.Pid))
+	assert.Empty(t, status.Fenced[0].Stuck)
+	assert.Equal(t, lease.Released, c.leaseState())
+}
+
+func TestAGuardOfOtherSettingsIsNotAdopted(t *testing.T) {
+	c := newScene(t, t.TempDir())
+	c.watch(c.volume())
+	other := c.host
+	other.Boot = "boot-2"
+	_, err := (&guard.Client{Command: c.client.Command}).Attach(context.Background(), other)
+	assert.ErrorContains(t, err, "still guards 1 volumes of host "+c.host.Identity.Host+" (boot boot-1")
+	require.NoError(t, c.client.Forget(context.Background(), "v"))
+	_, err = (&guard.Client{Command: c.client.Command}).Attach(context.Background(), other)
+	assert.ErrorContains(t, err, "was asked to end")
+}
+
+// The guard ends on SIGTERM only when it has nothing to guard.
+func TestSIGTERM(t *testing.T) {
+	c := newScene(t, t.TempDir())
+	c.watch(c.volume())
+	pid := c.attach().PID
+	require.NoError(t, unix.Kill(pid, unix.SIGTERM))
+	sequence := c.beats()
+	require.Eventually(t, func() bool { return c.beats() > sequence+15 }, 10*time.Second, 20*time.Millisecond)
+	require.NoError(t, c.client.Forget(context.Background(), "v"))
+	require.Eventually(t, func() bool { return !slices.Contains(c.guards(), pid) }, 10*time.Second, 20*time.Millisecond)
+}

@@ -1,0 +1,163 @@
+package plugin_test
+
+import (
+	"bytes"
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"mooring/plugin"
+	"mooring/plugin/admin"
+	"mooring/plugin/backend"
+	"mooring/plugin/mounts"
+)
+
+func TestAnOperatorTakesADeadHostsVolume(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store, log := t.TempDir(), &bytes.Buffer{}
+		a := start(t, configure(t, "hostA", store))
+		cfg := configure(t, "hostB", store)
+		cfg.Log = hclog.New(&hclog.LoggerOptions{Output: log, Level: hclog.Warn})
+		b, c := start(t, cfg), start(t, configure(t, "hostC", store))
+		a.create("v")
+		a.mount("v", "id1")
+		b.settled()
+		a.crash()
+		begin := time.Now()
+		taken, err := b.TakeOver(context.Background(), "v", admin.Order{Reason: "its power supply burnt", Force: true})
+		require.NoError(t, err)
+		assert.Equal(t, admin.Taken{Volume: "v", From: "hostA", FromEpoch: 1, Epoch: 2}, taken)
+		assert.Less(t, time.Since(begin), plugin.DefaultTakeAfter, "an order need not wait as long as a mount must")
+		for _, part := range []string{"takeover ordered by an operator: ", "volume=v", "host=hostA", "from=1", "epoch=2", `reason="its power supply burnt"`} {
+			assert.Contains(t, log.String(), part)
+		}
+		assert.NotEqual(t, "held elsewhere", b.state("v"))
+		c.settled()
+		c.mount("v", "id2") // at once, on any host
+
+		a = start(t, a.cfg)
+		a.settled()
+		assert.Contains(t, a.refuseMount("v", "id1"), "is held by host hostC (epoch 3")
+	})
+}
+
+func TestALivingHostsVolumeIsNotTakenByMistake(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := t.TempDir()
+		a, b := start(t, configure(t, "hostA", store)), start(t, configure(t, "hostB", store))
+		a.create("v")
+		kill := container(t, a.mount("v", "id1"))
+		b.settled()
+		_, err := b.TakeOver(context.Background(), "v", admin.Order{Reason: "test", Force: true})
+		require.Error(t, err)
+		assert.Regexp(t, `^host hostA, which holds volume v \(epoch 1\), is alive: its last heartbeat was \ds ago; `+
+			`stop the volume's containers there, or, if nothing there can write it, add --even-if-alive$`, err.Error())
+		assert.Equal(t, "mounted", a.settled().state("v"))
+
+		_, err = b.TakeOver(context.Background(), "v", admin.Order{Reason: "test", Force: true, EvenIfAlive: true})
+		require.NoError(t, err)
+		b.mount("v", "id2")
+		assert.Equal(t, "lost", a.settled().state("v"), "the holder is told")
+		kill()
+	})
+}
+
+func TestAnUnattendedVolumeIsTakenByOrderOnly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := t.TempDir()
+		cfg := configure(t, "hostA", store)
+		cfg.Guard = nil // no guard that would keep the lease
+		a, b := start(t, cfg), start(t, configure(t, "hostB", store))
+		a.create("v")
+		container(t, a.mount("v", "id1"))
+		require.NoError(t, a.Shutdown(context.Background()))
+		a.crash()
+		time.Sleep(time.Hour)
+		assert.Contains(t, b.refuseMount("v", "id2"), "unattended")
+		_, err := b.TakeOver(context.Background(), "v", admin.Order{Reason: "test", Force: true})
+		require.NoError(t, err)
+		b.mount("v", "id2")
+	})
+}
+
+func TestNothingToTakeOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := start(t, configure(t, "hostA", t.TempDir()))
+		h.create("free")
+		h.create("own")
+		h.mount("own", "id")
+		h.mount("free", "id")
+		h.unmount("free", "id")
+		for name, want := range map[string]string{
+			"free": "volume free is held by no host: there is nothing to take over, mount it where it is wanted",
+			"own":  "volume own is held by this host itself (hostA, epoch 1): there is nothing to take over, stop its containers here",
+			"none": "no such volume: none",
+			"../x": "no such volume: ../x",
+		} {
+			_, err := h.TakeOver(context.Background(), name, admin.Order{Reason: "test", Force: true, EvenIfAlive: true})
+			assert.EqualError(t, err, want)
+		}
+		assert.Equal(t, "mounted", h.state("own"))
+	})
+}
+
+// A Mount has the lease and has recorded nothing yet, because its storage hangs.
+func TestTheDoctorDoesNotMistakeACallAtWork(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cfg := configure(t, "hostA", t.TempDir())
+		stuck := &stuck{entered: make(chan struct{}), free: make(chan struct{})}
+		cfg.Backend = stuck
+		h := start(t, cfg)
+		h.create("v")
+		h.refuseMount("v", "id1") // after its time; the call goes on
+		repairs, err := h.Repair(context.Background())
+		require.NoError(t, err)
+		assert.Empty(t, repairs)
+		found, err := h.Diagnose(context.Background())
+		require.NoError(t, err)
+		assert.Equal(t, []string{"call-at-work v"}, kinds(found))
+		close(stuck.free)
+		synctest.Wait()
+		found, err = h.Diagnose(context.Background())
+		require.NoError(t, err)
+		assert.Empty(t, found, "the late call was undone")
+	})
+}
+
+// silentStore does not answer the one who looks for containers.
+type silentStore struct {
+	backend.Dir
+	free chan struct{}
+}
+
+func (s silentStore) Tree(v backend.Spec, target string) (mounts.Tree, error) {
+	<-s.free
+	return s.Dir.Tree(v, target)
+}
+
+func TestOperatorsDoNotWaitForASilentStore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cfg := configure(t, "hostA", t.TempDir())
+		free := make(chan struct{})
+		cfg.Backend = silentStore{free: free}
+		h := start(t, cfg)
+		h.create("v")
+		for _, ask := range []func() error{
+			func() error { _, err := h.Inspect(context.Background(), "v"); return err },
+			func() error { _, err := h.Diagnose(context.Background()); return err },
+			func() error { return h.Dispose(context.Background(), "v") },
+		} {
+			begin := time.Now()
+			assert.ErrorContains(t, ask(), "no result within 25s, perhaps because store "+cfg.StoreDir+" does not answer")
+			assert.Equal(t, plugin.DefaultCallBudget, time.Since(begin))
+		}
+		assert.Len(t, h.Survey().Volumes, 1)
+		close(free)
+		synctest.Wait()
+	})
+}

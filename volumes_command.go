@@ -1,0 +1,233 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/alecthomas/kong"
+
+	"mooring/plugin/admin"
+	"mooring/plugin/doctor"
+)
+
+// volumesCommand gives orders to the volume driver that runs on this host, as a managed plugin or a process.
+type volumesCommand struct {
+	StateDir string `help:"The driver's state directory, as this host sees it. Default: /var/lib." default:"/var/lib" placeholder:"DIR"`
+	JSON     bool   `help:"Print JSON." name:"json" env:"-"`
+
+	List     listVolumes   `cmd:"" name:"ls" help:"List the volumes."`
+	Inspect  inspectVolume `cmd:"" help:"Show everything about a volume: its lease, its containers on this host, where it is."`
+	Remove   removeVolume  `cmd:"" name:"rm" help:"Remove a volume for all hosts, also one that Docker does not know."`
+	Takeover takeOver      `cmd:"" help:"Take a volume from a host that is known to be dead, so that any host can mount it."`
+	Doctor   examine       `cmd:"" help:"Explain everything that does not fit between record, store and kernel."`
+}
+
+func (c *volumesCommand) client() *admin.Client { return admin.NewClient(c.StateDir) }
+
+// show prints an answer as JSON or as text for people.
+func (c *volumesCommand) show(out io.Writer, answer any, text func(io.Writer)) error {
+	if c.JSON {
+		indented := json.NewEncoder(out)
+		indented.SetEscapeHTML(false)
+		indented.SetIndent("", "  ")
+		return indented.Encode(answer)
+	}
+	table := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
+	text(table)
+	return table.Flush()
+}
+
+type listVolumes struct{}
+
+// Run prints a table.
+func (*listVolumes) Run(ctx context.Context, group *volumesCommand, k *kong.Context) error {
+	survey, err := group.client().Volumes(ctx)
+	if err != nil {
+		return err
+	}
+	return group.show(k.Stdout, survey, func(w io.Writer) {
+		fmt.Fprintln(w, "NAME\tSTATE\tHOLDER\tEPOCH\tMOUNTS\tCLASS\tBACKEND\tSIZE\tERROR")
+		for _, v := range survey.Volumes {
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%s\t%s\t%s\t%s\n", v.Name, v.State, orDash(holder(v)), orDash(epoch(v.Epoch)), v.Mounts,
+				v.Class, v.Backend, orDash(size(v.Size)), v.LastError)
+		}
+		if survey.Store != "ok" {
+			fmt.Fprintln(w, "store: "+survey.Store)
+		}
+	})
+}
+
+// holder is who may write a volume now.
+func holder(v admin.Volume) string {
+	if v.Lease == "released" {
+		return ""
+	}
+	return v.Holder
+}
+
+func epoch(n uint64) string {
+	if n == 0 {
+		return ""
+	}
+	return fmt.Sprint(n)
+}
+
+// size is a number of bytes in the largest unit that keeps it whole.
+func size(n int64) string {
+	if n == 0 {
+		return ""
+	}
+	units := []string{"", "k", "m", "g", "t"}
+	unit := 0
+	for n%1024 == 0 && unit+1 < len(units) {
+		n, unit = n/1024, unit+1
+	}
+	return fmt.Sprint(n, units[unit])
+}
+
+func orDash(text string) string {
+	if text == "" {
+		return "-"
+	}
+	return text
+}
+
+type inspectVolume struct {
+	Name string `arg:"" help:"The volume."`
+}
+
+// Run prints one line for each thing known.
+func (c *inspectVolume) Run(ctx context.Context, group *volumesCommand, k *kong.Context) error {
+	v, err := group.client().Inspect(ctx, c.Name)
+	if err != nil {
+		return err
+	}
+	return group.show(k.Stdout, v, func(w io.Writer) {
+		for _, row := range [][2]string{
+			{"name", v.Name}, {"id", v.ID}, {"class", v.Class}, {"backend", v.Backend}, {"size", size(v.Size)},
+			{"owner", fmt.Sprintf("%d:%d", v.UID, v.GID)}, {"mode", v.Mode}, {"created", v.Created.Format("2006-01-02 15:04:05 MST")},
+			{"used", map[bool]string{true: "yes", false: "never mounted"}[v.Used]}, {"in the store", v.Path}, {"state", v.State},
+			{"lease", leaseOf(v)}, {"mounted at", v.Mountpoint}, {"mounts", mountsOf(v)},
+			{"containers", strings.Join(v.Containers, "; ")}, {"last error", v.LastError}, {"problem", v.Problem},
+		} {
+			if row[1] != "" {
+				fmt.Fprintf(w, "%s\t%s\n", row[0], row[1])
+			}
+		}
+	})
+}
+
+func leaseOf(v admin.Detail) string {
+	if v.Epoch == 0 {
+		return "none"
+	}
+	text := fmt.Sprintf("%s by %s, epoch %d", v.Lease, v.Holder, v.Epoch)
+	if v.Unguarded && v.Lease != "released" {
+		text += ", unguarded"
+	}
+	if v.Silent != "" && v.Lease != "released" {
+		text += fmt.Sprintf(", heartbeat %s ago", v.Silent)
+	}
+	return text
+}
+
+func mountsOf(v admin.Detail) string {
+	var mounts []string
+	for _, id := range slices.Sorted(maps.Keys(v.MountIDs)) {
+		mounts = append(mounts, fmt.Sprintf("%s (%d)", id, v.MountIDs[id]))
+	}
+	return strings.Join(mounts, ", ")
+}
+
+type removeVolume struct {
+	Name string `arg:"" help:"The volume."`
+}
+
+// Run removes.
+func (c *removeVolume) Run(ctx context.Context, group *volumesCommand, k *kong.Context) error {
+	if err := group.client().Remove(ctx, c.Name); err != nil {
+		return err
+	}
+	return group.show(k.Stdout, map[string]string{"removed": c.Name}, func(w io.Writer) { fmt.Fprintln(w, "removed", c.Name) })
+}
+
+type takeOver struct {
+	Name        string `arg:"" help:"The volume."`
+	Reason      string `help:"Why; it is logged." placeholder:"TEXT" env:"-"`
+	Force       bool   `help:"Say that nothing on the holder writes to the volume any more. It cannot be undone." env:"-"`
+	EvenIfAlive bool   `help:"Do it although the holder's heartbeat moves." env:"-"`
+}
+
+// Run takes over.
+func (c *takeOver) Run(ctx context.Context, group *volumesCommand, k *kong.Context) error {
+	taken, err := group.client().TakeOver(ctx, c.Name, admin.Order{Reason: c.Reason, Force: c.Force, EvenIfAlive: c.EvenIfAlive})
+	if err != nil {
+		return err
+	}
+	return group.show(k.Stdout, taken, func(w io.Writer) {
+		fmt.Fprintf(w, "taken over %s from host %s (epoch %d): it is free under epoch %d, any host can mount it\n",
+			taken.Volume, taken.From, taken.FromEpoch, taken.Epoch)
+	})
+}
+
+type examine struct {
+	Fix bool `help:"Mend what can be mended without any risk." env:"-"`
+}
+
+// errFindings makes the exit status tell scripts that something does not fit.
+var errFindings = errors.New("there are findings")
+
+// Run prints what does not fit; that is an error.
+func (c *examine) Run(ctx context.Context, group *volumesCommand, k *kong.Context) error {
+	ask := group.client().Doctor
+	if c.Fix {
+		ask = group.client().Fix
+	}
+	report, err := ask(ctx)
+	if err != nil {
+		return err
+	}
+	err = group.show(k.Stdout, report, func(w io.Writer) { writeReport(w, report) })
+	if err == nil && len(report.Findings) > 0 {
+		err = errFindings
+	}
+	return err
+}
+
+func writeReport(w io.Writer, report admin.Report) {
+	for _, r := range report.Repairs {
+		outcome := "mended"
+		if r.Error != "" {
+			outcome = "not mended: " + r.Error
+		}
+		fmt.Fprintf(w, "%s: %s\n", title(r.Finding), outcome)
+	}
+	for _, f := range report.Findings {
+		fix := f.Fix
+		if f.Fixable {
+			fix += " (--fix does it)"
+		}
+		fmt.Fprintf(w, "%s\n  what: %s\n  why it matters: %s\n  fix: %s\n", title(f), f.What, f.Why, fix)
+	}
+	if len(report.Findings) == 0 {
+		fmt.Fprintln(w, "everything fits")
+	}
+}
+
+func title(f doctor.Finding) string {
+	subject := f.Path
+	if f.Volume != "" {
+		subject = "volume " + f.Volume
+	}
+	if subject == "" {
+		return string(f.Kind)
+	}
+	return subject + ": " + string(f.Kind)
+}

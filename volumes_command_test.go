@@ -1,0 +1,112 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/alecthomas/kong"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"mooring/plugin/admin"
+	"mooring/plugin/doctor"
+	"mooring/plugin/lease"
+)
+
+// scriptedDriver answers operators.
+type scriptedDriver struct {
+	admin.Driver
+	findings []doctor.Finding
+}
+
+func (*scriptedDriver) Survey() admin.Survey {
+	return admin.Survey{Host: "hostA", Store: "ok", Volumes: []admin.Volume{
+		{Name: "es1data", Class: "data", Backend: "image", Size: 100 << 30, State: "mounted", Holder: "hostA", Epoch: 7, Lease: lease.Held, Mounts: 1},
+		{Name: "es2config", Class: "config", Backend: "dir", State: "released", Holder: "hostB", Epoch: 2, Lease: lease.Released, LastError: "no space"},
+	}}
+}
+
+func (*scriptedDriver) Inspect(_ context.Context, name string) (admin.Detail, error) {
+	return admin.Detail{Volume: admin.Volume{Name: name, Class: "data", Backend: "dir", State: "held elsewhere", Holder: "hostB", Epoch: 2, Lease: lease.Held},
+		Mode: "0770", UID: 1000, Silent: "14s", Unguarded: true, MountIDs: map[string]int{"b": 1, "a": 2}}, nil
+}
+
+func (*scriptedDriver) Dispose(context.Context, string) error { return nil }
+
+func (*scriptedDriver) TakeOver(_ context.Context, name string, order admin.Order) (admin.Taken, error) {
+	return admin.Taken{Volume: name, From: "hostB", FromEpoch: 2, Epoch: 3}, nil
+}
+
+func (d *scriptedDriver) Diagnose(context.Context) ([]doctor.Finding, error) { return d.findings, nil }
+
+func (d *scriptedDriver) Repair(context.Context) ([]admin.Repair, error) {
+	repairs := []admin.Repair{{Finding: d.findings[0]}}
+	d.findings = nil
+	return repairs, nil
+}
+
+func TestVolumesCommand(t *testing.T) {
+	state := t.TempDir()
+	dir := filepath.Join(state, "mooring-host")
+	require.NoError(t, os.Mkdir(dir, 0o700))
+	l, err := admin.Listen(dir)
+	require.NoError(t, err)
+	driver := &scriptedDriver{findings: []doctor.Finding{{Kind: "k", Volume: "v", What: "w", Why: "y", Fix: "f", Fixable: true}}}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- admin.Serve(ctx, l, admin.Handler(driver, nil)) }()
+	t.Cleanup(func() { cancel(); assert.NoError(t, <-ended) })
+
+	for _, row := range []struct {
+		args      []string
+		want, err string
+	}{
+		{[]string{"ls"}, "" +
+			"NAME       STATE     HOLDER  EPOCH  MOUNTS  CLASS   BACKEND  SIZE  ERROR\n" +
+			"es1data    mounted   hostA   7      1       data    image    100g  \n" +
+			"es2config  released  -       2      0       config  dir      -     no space\n", ""},
+		{[]string{"inspect", "v"}, "" +
+			"name     v\nclass    data\nbackend  dir\nowner    1000:0\nmode     0770\ncreated  0001-01-01 00:00:00 UTC\nused     never mounted\n" +
+			"state    held elsewhere\nlease    held by hostB, epoch 2, unguarded, heartbeat 14s ago\nmounts   a (2), b (1)\n", ""},
+		{[]string{"rm", "v"}, "removed v\n", ""},
+		{[]string{"rm", "v", "--json"}, "{\n  \"removed\": \"v\"\n}\n", ""},
+		{[]string{"takeover", "v", "--force"}, "", "a takeover needs a reason, which is logged: give --reason TEXT"},
+		{[]string{"takeover", "v", "--force", "--reason", "burnt"}, "taken over v from host hostB (epoch 2): it is free under epoch 3, any host can mount it\n", ""},
+		{[]string{"doctor"}, "volume v: k\n  what: w\n  why it matters: y\n  fix: f (--fix does it)\n", "there are findings"},
+		{[]string{"doctor", "--fix"}, "volume v: k: mended\neverything fits\n", ""},
+		{[]string{"doctor"}, "everything fits\n", ""},
+	} {
+		out, err := runVolumes(t, append(row.args, "--state-dir", state)...)
+		assert.Equal(t, row.want, out, row.args)
+		if row.err == "" {
+			assert.NoError(t, err, row.args)
+		} else {
+			assert.EqualError(t, err, row.err, row.args)
+		}
+	}
+}
+
+// runVolumes is the command line "mooring volumes ARGS".
+func runVolumes(t *testing.T, args ...string) (string, error) {
+	t.Helper()
+	var out bytes.Buffer
+	var line struct {
+		Volumes volumesCommand `cmd:""`
+	}
+	parser, err := kong.New(&line, kong.Writers(&out, &out))
+	require.NoError(t, err)
+	parsed, err := parser.Parse(append([]string{"volumes"}, args...))
+	require.NoError(t, err)
+	parsed.BindTo(t.Context(), (*context.Context)(nil))
+	err = parsed.Run()
+	return out.String(), err
+}
+
+func TestSizesForPeople(t *testing.T) {
+	for n, want := range map[int64]string{0: "", 1: "1", 1000: "1000", 1024: "1k", 1536 << 20: "1536m", 10 << 30: "10g", 3 << 40: "3t", 5 << 50: "5120t"} {
+		assert.Equal(t, want, size(n))
+	}
+}
