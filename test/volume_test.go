@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -13,6 +14,9 @@ import (
 
 	"mooring/test/cell"
 )
+
+// takeAfter is how long a heartbeat must stand still before its host counts as dead.
+const takeAfter = 20 * time.Second
 
 // appendNumbers writes numbered lines, each synced before the next.
 const appendNumbers = `trap 'exit 0' TERM; n=$(wc -l </data/log 2>/dev/null || echo 0); while :; do n=$((n+1)); echo $n >>/data/log; sync /data/log; sleep 0.05; done`
@@ -94,6 +98,39 @@ func TestStoryAVolumeFollowsItsName(t *testing.T) {
 	assert.Empty(t, docker(t, two, "ps", "--quiet"), "the dead host runs no second copy")
 	docker(t, two, "rm", "writer")
 	docker(t, three, "volume", "rm", "followdata")
+}
+
+// A plugin that was stopped by force is no dead host: the guard keeps the heartbeat while containers live, so nobody takes
+// their volumes, and the plugin that returns takes them up where they were.
+func TestStoryAStoppedPluginIsNoDeadHost(t *testing.T) {
+	one, two := shared.Hosts[0], shared.Hosts[1]
+	docker(t, one, shell("guarddata", appendNumbers, "--detach", "--name", "writer")...)
+	docker(t, one, "plugin", "disable", "--force", cell.PluginName)
+	for begin := time.Now(); time.Since(begin) < takeAfter+5*time.Second; {
+		_, err := two.Docker(within(t), shell("guarddata", "true", "--rm")...)
+		require.ErrorContains(t, err, "held by host "+one.Name)
+	}
+	docker(t, one, "exec", "writer", "bash", "-c", "test -e /data/log")
+	docker(t, one, "plugin", "enable", cell.PluginName)
+	docker(t, one, "rm", "-f", "writer")
+	await(t, "the volume to be released", func() error { // the plugin may only just have found its store
+		_, err := two.Docker(within(t), shell("guarddata", inOrder, "--rm")...)
+		return err
+	})
+	docker(t, two, "volume", "rm", "guarddata")
+}
+
+// An image volume has a size that holds, and follows its name as a directory does.
+func TestStoryAnImageVolumeFollowsItsName(t *testing.T) {
+	one, two := shared.Hosts[0], shared.Hosts[1]
+	docker(t, one, "volume", "create", "-d", cell.PluginName, "-o", "backend=image", "-o", "size=64m", "imagedata")
+	docker(t, one, shell("imagedata", appendNumbers, "--detach", "--name", "writer")...)
+	_, err := two.Docker(within(t), shell("imagedata", "true", "--rm")...)
+	require.ErrorContains(t, err, "held by host "+one.Name)
+	docker(t, one, "exec", "writer", "bash", "-c", "! head -c 100M /dev/zero >/data/big; rm /data/big")
+	docker(t, one, "rm", "-f", "writer")
+	docker(t, two, shell("imagedata", inOrder, "--rm")...)
+	docker(t, two, "volume", "rm", "imagedata")
 }
 
 // Two hosts start the same volume in the same moment, again and again: one gets it.

@@ -39,10 +39,22 @@ func Down(ctx context.Context, dir string) error {
 	if err := detachBelow(dir); err != nil {
 		return err
 	}
-	if err := removeGroups(ctx, prefix(dir)); err != nil {
+	if err := errors.Join(removeGroups(ctx, prefix(dir)), removeGuardGroups(hostNames(dir)...)); err != nil {
 		return err
 	}
 	return removeFiles(dir)
+}
+
+// hostNames are the names of the hosts that have a directory in a cell.
+func hostNames(dir string) []string {
+	hosts, err := filepath.Glob(filepath.Join(dir, "host*"))
+	if err != nil {
+		return nil
+	}
+	for i := range hosts {
+		hosts[i] = filepath.Base(hosts[i])
+	}
+	return hosts
 }
 
 // forgetNamespaces removes the mount that `ip netns` keeps its names in, unless names are left: the mount is busy then.

@@ -89,6 +89,24 @@ func removeGroups(ctx context.Context, name string) error {
 	})
 }
 
+// removeGuardGroups removes the empty groups that the guards of hosts made for themselves, outside of the hosts' own. A guard
+// of another cell's host with the same name keeps a group in use.
+func removeGuardGroups(hosts ...string) error {
+	roots, err := hierarchies()
+	if err != nil {
+		return err
+	}
+	for _, root := range roots {
+		for _, host := range hosts {
+			err := unix.Rmdir(filepath.Join(root, "mooring-guard-"+host))
+			if err != nil && !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.EBUSY) {
+				return fmt.Errorf("remove control group of a guard: %w", err)
+			}
+		}
+	}
+	return nil
+}
+
 // removeTree removes a control group after those below it. The files in it go with it, they cannot be removed.
 func removeTree(group string) error {
 	below, err := subgroups(group)

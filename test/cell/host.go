@@ -123,7 +123,7 @@ func (h *Host) Kill(ctx context.Context) error {
 	if err := h.removeNetwork(ctx); err != nil {
 		return err
 	}
-	if err := removeGroups(ctx, h.group()); err != nil {
+	if err := errors.Join(removeGroups(ctx, h.group()), removeGuardGroups(h.Name)); err != nil {
 		return err
 	}
 	return h.cell.change(func() { h.AgentPID = 0 })

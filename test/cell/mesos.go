@@ -64,6 +64,10 @@ func (c *Cell) MasterLog() string { return filepath.Join(c.Dir, "master", "log")
 
 func (c *Cell) masterGroup() string { return prefix(c.Dir) + "/master" }
 
+// hideVersion2 runs the agent where it sees no control groups of version 2: Mesos 1.11 knows only version 1 and fails when it
+// meets the other.
+const hideVersion2 = `if mountpoint -q /sys/fs/cgroup/unified; then umount /sys/fs/cgroup/unified; fi; exec "$@"`
+
 // StartAgent starts the host's Mesos agent, with what its last run left, and waits until it is registered.
 func (h *Host) StartAgent(ctx context.Context) error {
 	if h.PID("mesos-agent") != 0 {
@@ -77,7 +81,8 @@ func (h *Host) StartAgent(ctx context.Context) error {
 	}
 	mesos := h.cell.Mesos
 	// The library that holds the agent wants a registry for the idle master beside it. See test/real-mesos.
-	err = h.start(ctx, "agent", filepath.Join(mesos, "mesos-agent"), "--ip="+h.Address, "--port=5051",
+	err = h.start(ctx, "agent", "unshare", "--mount", "--propagation=slave", "bash", "-c", hideVersion2, "agent",
+		filepath.Join(mesos, "mesos-agent"), "--ip="+h.Address, "--port=5051",
 		"--hostname="+h.Address, "--master="+h.cell.Master, "--work_dir="+filepath.Join(h.Dir, "mesos"),
 		"--launcher_dir="+mesos, "--docker="+docker, "--containerizers=docker,mesos", "--launcher=posix",
 		"--isolation=posix/cpu,posix/mem,filesystem/posix", "--no-systemd_enable_support", "--registry=in_memory",
