@@ -5,6 +5,7 @@ package test
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 
 	"mooring/test/cell"
 	"mooring/test/deploy"
@@ -38,6 +40,12 @@ func TestMain(m *testing.M) {
 
 func run(m *testing.M) (status int) {
 	ctx := context.Background()
+	claimed, err := claim(cellDir + ".lock")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer claimed.Close()
 	defer func() {
 		if err := cell.Down(ctx, cellDir); err != nil {
 			fmt.Fprintln(os.Stderr, "take the cell down:", err)
@@ -49,6 +57,18 @@ func run(m *testing.M) (status int) {
 		return 1
 	}
 	return m.Run()
+}
+
+// claim keeps a second run from taking this one's cell down. The kernel gives the lock back when the process ends.
+func claim(file string) (*os.File, error) {
+	f, err := os.OpenFile(file, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("claim the cell: %w", err)
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		return nil, errors.Join(fmt.Errorf("another run of the stories uses %s: set MOORING_TEST_CELL to another directory: %w", cellDir, err), f.Close())
+	}
+	return f, nil
 }
 
 func up(ctx context.Context) error {

@@ -40,6 +40,7 @@ type Cell struct {
 	Fast   bool   `json:"fast"`
 	Mesos  string `json:"mesos"`            // directory of the Mesos programs
 	Plugin string `json:"plugin,omitempty"` // directory of the managed plugin
+	Faults string `json:"faults,omitempty"` // program that puts a file system with faults between store and hosts
 
 	saving sync.Mutex
 }
@@ -48,6 +49,7 @@ type Cell struct {
 type Options struct {
 	Hosts    int               // 0 means 1
 	Plugin   string            // directory of the managed plugin (config.json, rootfs), installed as mooring:latest; "" means none
+	Faults   string            // what test/cmd/faultfs builds to: each host reaches the store through a file system that can fail; "" means directly
 	Images   []string          // files for `docker load`, brought into every engine
 	Fast     bool              // an agent is unreachable after 3 s without answer instead of 75 s
 	Mesos    string            // directory of the Mesos programs; "" means /var/cache/mooring/mesos
@@ -137,6 +139,12 @@ func plan(dir string, o Options) (*Cell, error) {
 		c.Mesos = "/var/cache/mooring/mesos"
 	}
 	needed := append([]string{filepath.Join(c.Mesos, "mesos-agent")}, o.Images...)
+	if o.Faults != "" {
+		if c.Faults, err = filepath.Abs(o.Faults); err != nil {
+			return nil, fmt.Errorf("find program of the faulty file system: %w", err)
+		}
+		needed = append(needed, c.Faults)
+	}
 	if c.Plugin != "" {
 		if c.Plugin, err = filepath.Abs(c.Plugin); err != nil {
 			return nil, fmt.Errorf("find directory of the plugin: %w", err)
@@ -165,7 +173,7 @@ func (c *Cell) claimDirectory() error {
 	}
 	dirs := []string{c.Store, filepath.Join(c.Dir, "master")}
 	for _, h := range c.Hosts {
-		dirs = append(dirs, filepath.Join(h.Dir, "state"))
+		dirs = append(dirs, filepath.Join(h.Dir, "state"), h.faultyStore())
 	}
 	if err := os.MkdirAll(c.Dir, 0o755); err != nil {
 		return fmt.Errorf("make directory of the cell: %w", err)

@@ -12,20 +12,27 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // PluginName is the name under which the managed plugin is installed on every host.
 const PluginName = "mooring:latest"
 
-// startEngine starts the host's Docker engine and waits until it answers. There is no bridge network: containers use the
+// StartEngine starts the host's Docker engine and waits until it answers. There is no bridge network: containers use the
 // host's network, or none. Its socket is at /run/docker.sock for programs on the host and at Host.Engine for those outside.
-func (h *Host) startEngine(ctx context.Context) error {
+func (h *Host) StartEngine(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, bootTimeout)
+	defer cancel()
+	if h.PID("dockerd") != 0 {
+		return fmt.Errorf("the Docker engine of %s runs already", h.Name)
+	}
 	socket := strings.TrimPrefix(h.Engine, "unix://")
 	if err := os.Remove(socket); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("remove old socket: %w", err)
 	}
 	err := h.start(ctx, "docker", "dockerd", "--data-root="+filepath.Join(h.Dir, "docker"),
-		"--host=unix:///run/docker.sock", "--host="+h.Engine, "--cgroup-parent=/"+h.group(),
+		"--host=unix:///run/docker.sock", "--host="+h.Engine, "--cgroup-parent=/"+h.runGroup(),
 		"--bridge=none", "--iptables=false")
 	if err != nil {
 		return err
@@ -50,6 +57,25 @@ func (h *Host) startEngine(ctx context.Context) error {
 		return withLog(err, h.Log("docker"))
 	}
 	return nil
+}
+
+// StopEngine asks the host's Docker engine to end, which stops its containers and plugins, and returns when it has.
+func (h *Host) StopEngine(ctx context.Context) error { return h.endEngine(ctx, unix.SIGTERM) }
+
+// KillEngine ends the host's Docker engine at once. Its containers and plugins go on.
+func (h *Host) KillEngine(ctx context.Context) error { return h.endEngine(ctx, unix.SIGKILL) }
+
+func (h *Host) endEngine(ctx context.Context, signal unix.Signal) error {
+	pid := h.PID("dockerd")
+	if pid == 0 {
+		return fmt.Errorf("the Docker engine of %s does not run", h.Name)
+	}
+	ctx, cancel := context.WithTimeout(ctx, bootTimeout)
+	defer cancel()
+	if err := unix.Kill(pid, signal); err != nil {
+		return fmt.Errorf("end the Docker engine of %s: %w", h.Name, err)
+	}
+	return awaitEnd(ctx, "the Docker engine", pid)
 }
 
 // Docker runs docker(1) with the host's engine and returns its standard output without the last line's end.
@@ -77,7 +103,7 @@ func (h *Host) InstallPlugin(ctx context.Context, dir string) error {
 	steps := [][]string{
 		{"plugin", "create", PluginName, dir},
 		{
-			"plugin", "set", PluginName, "store.source=" + h.cell.Store, "state.source=" + filepath.Join(h.Dir, "state"),
+			"plugin", "set", PluginName, "store.source=" + h.Store(), "state.source=" + filepath.Join(h.Dir, "state"),
 			"HOST=" + h.Name, "BOOT_ID=" + h.BootID, "SHARED=true",
 		},
 		{"plugin", "enable", PluginName},

@@ -57,7 +57,7 @@ func (h *Host) boot(ctx context.Context) error {
 	if err := os.WriteFile(script, []byte(bootScript), 0o644); err != nil {
 		return fmt.Errorf("write boot script: %w", err)
 	}
-	groups, err := makeGroups(h.group())
+	groups, err := makeGroups(h.runGroup())
 	if err != nil {
 		return err
 	}
@@ -71,7 +71,10 @@ func (h *Host) boot(ctx context.Context) error {
 	if err := await(ctx, h.Name+" to boot", h.booted); err != nil {
 		return withLog(err, log)
 	}
-	return h.startEngine(ctx)
+	if err := h.mountStore(ctx); err != nil {
+		return err
+	}
+	return h.StartEngine(ctx)
 }
 
 // renewBootID gives the host another boot ID, and lets its plugin know.
@@ -150,13 +153,14 @@ func (h *Host) Freeze(ctx context.Context) error {
 	return h.freeze(ctx)
 }
 
-// freeze also takes in processes that have left the host's control group.
+// freeze also takes in processes that have left the host's control group. The host's store stands still last: a process in
+// the middle of an operation can only be frozen after it got its answer.
 func (h *Host) freeze(ctx context.Context) error {
-	group := freezerGroup(h.group())
+	group := freezerGroup(h.runGroup())
 	if err := freeze(ctx, group); err != nil {
 		return err
 	}
-	inside, err := groupMembers(group)
+	inside, err := groupMembers(freezerGroup(h.group()))
 	if err != nil {
 		return err
 	}
@@ -173,7 +177,10 @@ func (h *Host) freeze(ctx context.Context) error {
 			return fmt.Errorf("freeze process %d: %w", pid, err)
 		}
 	}
-	return freeze(ctx, group)
+	if err := freeze(ctx, group); err != nil {
+		return err
+	}
+	return freeze(ctx, freezerGroup(h.group()))
 }
 
 // Thaw lets a frozen host go on.
@@ -183,7 +190,7 @@ func (h *Host) Thaw(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, controlTimeout)
 	defer cancel()
-	return thaw(ctx, freezerGroup(h.group()))
+	return errors.Join(thaw(ctx, freezerGroup(h.group())), thaw(ctx, freezerGroup(h.runGroup())))
 }
 
 // Alive reports whether anything runs on the host, frozen or not.
@@ -278,4 +285,8 @@ func namespacePIDs(pid int) []string {
 // Log is the file a program of the host writes to: boot, docker, agent.
 func (h *Host) Log(program string) string { return filepath.Join(h.Dir, program+".log") }
 
+// group holds all of the host.
 func (h *Host) group() string { return prefix(h.cell.Dir) + "/" + h.Name }
+
+// runGroup holds what runs on the host, without its store.
+func (h *Host) runGroup() string { return h.group() + "/run" }

@@ -121,13 +121,7 @@ func (h *Host) KillAgent(ctx context.Context) error {
 	if err := unix.Kill(pid, unix.SIGKILL); err != nil {
 		return fmt.Errorf("kill the Mesos agent of %s: %w", h.Name, err)
 	}
-	err := await(ctx, "the end of the Mesos agent", func(context.Context) error {
-		if namespacePIDs(pid) != nil {
-			return fmt.Errorf("process %d is still there", pid)
-		}
-		return nil
-	})
-	if err != nil {
+	if err := awaitEnd(ctx, "the Mesos agent", pid); err != nil {
 		return err
 	}
 	return h.cell.change(func() { h.AgentPID = 0 })

@@ -16,7 +16,12 @@ import (
 
 // start starts a program on the host, in the background; its output goes to the log of that name.
 func (h *Host) start(ctx context.Context, log string, args ...string) error {
-	groups, err := makeGroups(h.group())
+	return h.startIn(ctx, h.runGroup(), log, args...)
+}
+
+// startIn starts a program in a control group of the host's.
+func (h *Host) startIn(ctx context.Context, group, log string, args ...string) error {
+	groups, err := makeGroups(group)
 	if err != nil {
 		return err
 	}
@@ -70,6 +75,16 @@ func killAll(ctx context.Context, group string, namespaces ...string) error {
 		}
 		if len(victims) > 0 {
 			return fmt.Errorf("still there: %s", describe(victims))
+		}
+		return nil
+	})
+}
+
+// awaitEnd waits until a process has ended.
+func awaitEnd(ctx context.Context, what string, pid int) error {
+	return await(ctx, "the end of "+what, func(context.Context) error {
+		if namespacePIDs(pid) != nil {
+			return fmt.Errorf("process %d is still there", pid)
 		}
 		return nil
 	})

@@ -1,0 +1,52 @@
+package cell
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+
+	"mooring/test/faultfs"
+)
+
+// Store is the directory under which the host's plugin reaches the store: the cell's own, or a file system over it that can
+// fail. The latter is mounted on the host only.
+func (h *Host) Store() string {
+	if h.cell.Faults == "" {
+		return h.cell.Store
+	}
+	return h.faultyStore()
+}
+
+func (h *Host) faultyStore() string { return filepath.Join(h.Dir, "store") }
+
+func (h *Host) faultSocket() string { return filepath.Join(h.Dir, "store.sock") }
+
+// mountStore starts the file system that can fail, as part of the host, and waits until it answers.
+func (h *Host) mountStore(ctx context.Context) error {
+	if h.cell.Faults == "" {
+		return nil
+	}
+	err := h.startIn(ctx, h.group()+"/store", "store", h.cell.Faults, "mount", "--socket="+h.faultSocket(), h.cell.Store, h.faultyStore())
+	if err != nil {
+		return err
+	}
+	err = await(ctx, "the store of "+h.Name, func(ctx context.Context) error { return h.Heal(ctx) })
+	if err != nil {
+		return withLog(err, h.Log("store"))
+	}
+	return nil
+}
+
+// Fault makes the store fail for this host, until Heal or another fault. The cell must have been made with faults.
+func (h *Host) Fault(ctx context.Context, fault faultfs.Fault) error {
+	if h.cell.Faults == "" {
+		return fmt.Errorf("%s reaches the store directly: only a cell that is made with faults can have some", h.Name)
+	}
+	if err := faultfs.Tell(ctx, h.faultSocket(), fault); err != nil {
+		return fmt.Errorf("on %s: %w", h.Name, err)
+	}
+	return nil
+}
+
+// Heal ends what Fault began.
+func (h *Host) Heal(ctx context.Context) error { return h.Fault(ctx, faultfs.Fault{}) }
