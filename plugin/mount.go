@@ -8,6 +8,7 @@ import (
 
 	api "github.com/docker/go-plugins-helpers/volume"
 
+	"mooring/plugin/mounts"
 	"mooring/plugin/store"
 )
 
@@ -64,6 +65,9 @@ func (d *Driver) mount(ctx context.Context, name, id string) error {
 
 // attach mounts a volume whose lease this host has, and counts the hold.
 func (d *Driver) attach(ctx context.Context, s *store.Store, v volume, id string) error {
+	if err := d.checkReach(); err != nil {
+		return fmt.Errorf("mount volume %s: %w", v.Name, err)
+	}
 	if err := d.watchOver(ctx, s, v); err != nil {
 		return err
 	}
@@ -83,6 +87,16 @@ func (d *Driver) attach(ctx context.Context, s *store.Store, v volume, id string
 	}
 	d.log.Info("volume mounted", "volume", v.Name, "epoch", v.Epoch, "id", id)
 	return nil
+}
+
+// checkReach refuses to mount where the engine would not see it: the container would write to the host's own disk.
+func (d *Driver) checkReach() error {
+	reaches, err := mounts.Reaches("/proc", d.cfg.MountRoot)
+	if err == nil && !reaches {
+		err = errors.New("the engine has lost its side of the plugin's mounts: stop the containers that use the plugin, " +
+			"then `docker plugin disable -f` and `docker plugin enable` it")
+	}
+	return err
 }
 
 // ready is a volume that can be worked on: its store is there, and it has been recovered.
