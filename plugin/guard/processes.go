@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"mooring/plugin/mounts"
 )
 
 // statePause is how often a killed process is looked at until it is dead or stuck.
@@ -25,9 +27,9 @@ type victim struct {
 // killNamespaces kills every process whose mount namespace is one of the given ones, and waits until each
 // of them is dead or stuck, at most until the deadline.
 func killNamespaces[T any](namespaces map[string]T, deadline time.Time) (map[string][]victim, error) {
-	entries, err := os.ReadDir("/proc")
+	pids, err := mounts.Processes("/proc")
 	if err != nil {
-		return nil, fmt.Errorf("list processes: %w", err)
+		return nil, err
 	}
 	killed := map[string][]victim{}
 	defer func() {
@@ -38,11 +40,7 @@ func killNamespaces[T any](namespaces map[string]T, deadline time.Time) (map[str
 		}
 	}()
 	var failed []error
-	for _, entry := range entries {
-		pid, err := strconv.Atoi(entry.Name())
-		if err != nil {
-			continue
-		}
+	for _, pid := range pids {
 		namespace, v, err := killIn(pid, namespaces)
 		failed = append(failed, err)
 		if v != nil {

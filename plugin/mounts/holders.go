@@ -43,20 +43,31 @@ func Holders(proc string, volumes map[string]Volume) (map[string][]Holder, error
 		return nil, fmt.Errorf("read own mount table: %w", err)
 	}
 	search.root = rootOf(self)
-	entries, err := os.ReadDir(proc)
+	pids, err := Processes(proc)
 	if err != nil {
-		return nil, fmt.Errorf("list processes: %w", err)
+		return nil, err
 	}
-	for _, entry := range entries {
-		pid, err := strconv.Atoi(entry.Name())
-		if err != nil {
-			continue
-		}
+	for _, pid := range pids {
 		if err := search.process(pid); err != nil {
 			return nil, fmt.Errorf("read mount table of process %d: %w", pid, err)
 		}
 	}
 	return search.found, nil
+}
+
+// Processes lists the process IDs in proc (usually /proc). By the time they are used some may have ended.
+func Processes(proc string) ([]int, error) {
+	entries, err := os.ReadDir(proc)
+	if err != nil {
+		return nil, fmt.Errorf("list processes: %w", err)
+	}
+	var pids []int
+	for _, entry := range entries {
+		if pid, err := strconv.Atoi(entry.Name()); err == nil {
+			pids = append(pids, pid)
+		}
+	}
+	return pids, nil
 }
 
 type search struct {
@@ -107,15 +118,21 @@ func isPlugin(root Tree) bool {
 // viewOf names what a process sees of which mount namespace: after chroot(2) it sees only a part.
 // Empty when the links cannot be read (that takes CAP_SYS_PTRACE); then each process is looked at.
 func viewOf(dir string) string {
+	namespace := namespaceOf(dir)
+	root, err := os.Readlink(filepath.Join(dir, "root"))
+	if namespace == "" || err != nil {
+		return ""
+	}
+	return namespace + root
+}
+
+// namespaceOf names a process's mount namespace, "" if that can't be read.
+func namespaceOf(dir string) string {
 	namespace, err := os.Readlink(filepath.Join(dir, "ns/mnt"))
 	if err != nil {
 		return ""
 	}
-	root, err := os.Readlink(filepath.Join(dir, "root"))
-	if err != nil {
-		return ""
-	}
-	return namespace + root
+	return namespace
 }
 
 // gone tells whether a table could not be read because its process has ended or may not be looked at.

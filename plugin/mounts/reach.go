@@ -2,7 +2,6 @@ package mounts
 
 import (
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -24,16 +23,16 @@ func Reaches(proc, root string) (bool, error) {
 	if !isPlugin(rootOf(self)) || peers == "" {
 		return true, nil
 	}
-	entries, err := os.ReadDir(proc)
+	pids, err := Processes(proc)
 	if err != nil {
-		return false, fmt.Errorf("list processes: %w", err)
+		return false, err
 	}
 	seen := map[string]bool{"": true, namespaceOf(filepath.Join(proc, "self")): true}
 	read := 0
-	for _, entry := range entries {
-		dir := filepath.Join(proc, entry.Name())
+	for _, pid := range pids {
+		dir := filepath.Join(proc, strconv.Itoa(pid))
 		namespace := namespaceOf(dir)
-		if _, err := strconv.Atoi(entry.Name()); err != nil || seen[namespace] {
+		if seen[namespace] {
 			continue
 		}
 		table, err := readTable(dir, nil)
@@ -47,15 +46,6 @@ func Reaches(proc, root string) (bool, error) {
 		}
 	}
 	return read == 0, nil
-}
-
-// namespaceOf names a process's mount namespace, "" if that can't be read.
-func namespaceOf(dir string) string {
-	namespace, err := os.Readlink(filepath.Join(dir, "ns/mnt"))
-	if err != nil {
-		return ""
-	}
-	return namespace
 }
 
 // peersOf names the peer group of the visible mount at root, as in mount tables; "" if it has none.
