@@ -109,12 +109,12 @@ func (d *Driver) lookIntoStore(s *store.Store, v *doctor.Volume) {
 	case errors.Is(err, fs.ErrNotExist) || errors.Is(err, store.ErrBlank):
 		err = nil
 	}
-	current, leaseErr := lease.Current(s.Dir(v.Name))
+	current, leaseErr := d.leases(s).Current(v.Name)
 	v.Lease, v.Unreadable = current, textOf(errors.Join(err, leaseErr))
 	if current.Host == "" || current.Host == d.self.Host {
 		return
 	}
-	beat, err := lease.ReadBeat(s.Hosts(), current.Host)
+	beat, err := d.leases(s).ReadBeat(current.Host)
 	v.HolderSeen = err != nil || beat != lease.Heartbeat{}
 	if sight, err := d.look(s, current.Host); err == nil {
 		v.Still = sight.Still

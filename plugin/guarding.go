@@ -107,7 +107,7 @@ func (d *Driver) watchOver(ctx context.Context, s *store.Store, v volume) error 
 	if err != nil {
 		return err
 	}
-	err = d.guard.Watch(ctx, guard.Volume{Name: v.Name, Dir: s.Dir(v.Name), Epoch: v.Epoch, Lapses: v.Lapses,
+	err = d.guard.Watch(ctx, guard.Volume{Name: v.Name, Epoch: v.Epoch, Lapses: v.Lapses,
 		Target: target, Tree: tree, OwnFS: kind(v.Volume) == backend.KindImage})
 	if err != nil {
 		return fmt.Errorf("put under guard: %w", err)

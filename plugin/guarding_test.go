@@ -128,7 +128,7 @@ func TestAFenceDuringMount(t *testing.T) {
 			g.refuse = refused
 			assert.Contains(t, h.refuseMount("v", "id1"), "volume v was fenced on this host")
 			assert.False(t, h.mounted("v"))
-			current, err := lease.Current(filepath.Join(h.cfg.StoreDir, "mooring/volumes/v"))
+			current, err := lease.Files{Volumes: filepath.Join(h.cfg.StoreDir, "mooring/volumes")}.Current("v")
 			require.NoError(t, err)
 			assert.Equal(t, lease.Released, current.State)
 			h.mount("v", "id1")
@@ -141,7 +141,7 @@ func TestAStoppedPluginLeavesItsVolumesToTheGuard(t *testing.T) {
 		h.mount("v", "id1")
 		kill := container(t, h.mountpoint("v"))
 		require.NoError(t, h.Shutdown(context.Background()))
-		current, err := lease.Current(filepath.Join(h.cfg.StoreDir, "mooring/volumes/v"))
+		current, err := lease.Files{Volumes: filepath.Join(h.cfg.StoreDir, "mooring/volumes")}.Current("v")
 		require.NoError(t, err)
 		assert.Equal(t, lease.Held, current.State)
 		assert.False(t, current.Unguarded)

@@ -3,7 +3,6 @@ package plugin
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"mooring/plugin/lease"
@@ -17,13 +16,35 @@ const (
 	mountTime = 2 * time.Second
 )
 
+// Leases is where leases and heartbeats are kept. Package leasetest has what each kind must do.
+type Leases interface {
+	// Current reads a volume's lease, the zero one if the volume has none or is gone.
+	Current(volume string) (lease.Lease, error)
+	// Create makes next the current lease and returns it with its ID. It fails with lease.ErrTaken unless
+	// the current lease is after in every respect, also if the volume was removed and made again since
+	// after was read.
+	Create(after, next lease.Lease) (lease.Lease, error)
+	// Rewrite changes the state of this host's own lease. It fails with lease.ErrTaken if from is not the
+	// current one, and never touches a later one.
+	Rewrite(from, to lease.Lease) error
+	// Remove takes the last lease of a volume away whose files are gone.
+	Remove(last lease.Lease) error
+	// ReadBeat reads a host's heartbeat, the zero one if it never had one.
+	ReadBeat(host string) (lease.Heartbeat, error)
+	// Hosts lists the hosts that ever beat.
+	Hosts() ([]string, error)
+}
+
+// leases are those of a store's volumes.
+func (d *Driver) leases(s *store.Store) Leases { return s.Leases() }
+
 // acquire takes the volume's lease for this host or confirms that it has it. While the holder shows no
 // life it waits, as long as the call's budget allows, because the watching may only just have begun.
 func (d *Driver) acquire(ctx context.Context, s *store.Store, v volume) (lease.Lease, error) {
 	deadline, limited := ctx.Deadline()
 	var first lease.Sight
 	for look := 0; ; look++ {
-		current, err := lease.Current(s.Dir(v.Name))
+		current, err := d.leases(s).Current(v.Name)
 		if err != nil {
 			return current, err
 		}
@@ -65,7 +86,8 @@ func (d *Driver) win(s *store.Store, v volume, current lease.Lease, verdict leas
 func (d *Driver) take(s *store.Store, v volume, current lease.Lease) (lease.Lease, error) {
 	next := current.Next(v.Name, d.self)
 	next.Unguarded = !d.guarded()
-	if err := lease.Create(s.Dir(v.Name), next); err != nil {
+	next, err := d.leases(s).Create(current, next)
+	if err != nil {
 		return current, err
 	}
 	if current.Epoch > 0 && current.State == lease.Held && current.Host != d.self.Host {
@@ -76,27 +98,13 @@ func (d *Driver) take(s *store.Store, v volume, current lease.Lease) (lease.Leas
 	return next, nil
 }
 
-// rewrite changes this host's own lease. Another host may have taken the volume meanwhile: its epoch is
-// higher, so the rewritten lease means nothing, and this host must know.
-func (d *Driver) rewrite(s *store.Store, l lease.Lease) error {
-	dir := s.Dir(l.Volume)
-	if err := lease.Rewrite(dir, l); err != nil {
-		return err
-	}
-	current, err := lease.Current(dir)
-	if err == nil && current.Epoch != l.Epoch {
-		err = fmt.Errorf("volume %s: %w", l.Volume, lease.ErrTaken)
-	}
-	return err
-}
-
 // look reads a host's heartbeat and times it. This host's own needs no watching.
 func (d *Driver) look(s *store.Store, host string) (lease.Sight, error) {
 	if host == "" || host == d.self.Host {
 		return lease.Sight{}, nil
 	}
 	began := d.cfg.Clock()
-	beat, err := lease.ReadBeat(s.Hosts(), host)
+	beat, err := d.leases(s).ReadBeat(host)
 	if err != nil {
 		return lease.Sight{}, err
 	}
@@ -117,8 +125,13 @@ func (d *Driver) release(ctx context.Context, s *store.Store, v volume) error {
 		return err
 	}
 	if current.Host == d.self.Host && current.State != lease.Released {
-		current.State = lease.Released
-		if err := d.rewrite(s, current); err != nil && !errors.Is(err, lease.ErrTaken) {
+		released := current
+		released.State = lease.Released
+		err := d.leases(s).Rewrite(current, released)
+		switch {
+		case err == nil:
+			current = released
+		case !errors.Is(err, lease.ErrTaken): // taken: another host's by now, in any state
 			return err
 		}
 	}
@@ -133,12 +146,9 @@ func (d *Driver) release(ctx context.Context, s *store.Store, v volume) error {
 	return d.save(v)
 }
 
-// current reads a volume's lease, the zero one also if the volume has no directory.
+// current reads a volume's lease, the zero one also if the volume is gone.
 func (d *Driver) current(s *store.Store, name string) (lease.Lease, error) {
-	if exists, err := s.Exists(name); err != nil || !exists {
-		return lease.Lease{}, err
-	}
-	return lease.Current(s.Dir(name))
+	return d.leases(s).Current(name)
 }
 
 // pause waits, and tells whether the context is still alive.

@@ -202,5 +202,6 @@ func (d *Driver) leave(ctx context.Context, s *store.Store, name string) error {
 	next := current.Next(name, d.self)
 	next.State, next.Unguarded = lease.Unattended, true
 	d.log.Info("volume left to its containers", "volume", name, "epoch", next.Epoch)
-	return lease.Create(s.Dir(name), next)
+	_, err = d.leases(s).Create(current, next)
+	return err
 }

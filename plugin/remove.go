@@ -8,6 +8,7 @@ import (
 
 	api "github.com/docker/go-plugins-helpers/volume"
 
+	"mooring/plugin/lease"
 	"mooring/plugin/store"
 )
 
@@ -52,7 +53,7 @@ func (d *Driver) discard(ctx context.Context, s *store.Store, v volume) error {
 	fresh := v.Epoch == 0
 	v.Epoch = l.Epoch
 	if err = d.vacate(ctx, s, v); err == nil {
-		err = d.throwAway(s, v)
+		err = d.throwAway(s, v, l)
 	}
 	if err != nil && fresh {
 		err = errors.Join(err, d.release(ctx, s, v))
@@ -72,8 +73,9 @@ func (d *Driver) vacate(ctx context.Context, s *store.Store, v volume) error {
 	return d.takeDown(ctx, v.Name)
 }
 
-// throwAway moves the files to the trash and wakes the one who empties it.
-func (d *Driver) throwAway(s *store.Store, v volume) error {
+// throwAway moves the files to the trash, takes the lease away after them, so that nobody makes the volume
+// anew before they are gone, and wakes the one who empties the trash.
+func (d *Driver) throwAway(s *store.Store, v volume, l lease.Lease) error {
 	found, err := s.Read(v.Name)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, store.ErrBlank) {
 		found, err = v.Volume, nil
@@ -82,6 +84,9 @@ func (d *Driver) throwAway(s *store.Store, v volume) error {
 		return err
 	}
 	if err := s.Discard(found); err != nil {
+		return err
+	}
+	if err := d.leases(s).Remove(l); err != nil {
 		return err
 	}
 	select {

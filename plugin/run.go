@@ -105,7 +105,7 @@ func (d *Driver) round(ctx context.Context) {
 
 // watchHosts looks at all hosts' heartbeats, so that a Mount that needs one has been watching for long.
 func (d *Driver) watchHosts(s *store.Store) {
-	hosts, err := s.HostNames()
+	hosts, err := d.leases(s).Hosts()
 	if err != nil {
 		d.log.Warn("hosts not watched", "error", err)
 		return

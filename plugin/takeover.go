@@ -51,7 +51,7 @@ func (d *Driver) takeOver(ctx context.Context, name string, order admin.Order) (
 	next.State = lease.Released
 	log := d.log.With("volume", name, "host", current.Host, "from", current.Epoch, "epoch", next.Epoch, "reason", order.Reason)
 	log.Warn("takeover ordered by an operator", "lease", current.State, "evenIfAlive", order.EvenIfAlive)
-	if err := lease.Create(s.Dir(name), next); err != nil {
+	if next, err = d.leases(s).Create(current, next); err != nil {
 		return admin.Taken{}, fmt.Errorf("take volume %s over: %w", name, err)
 	}
 	log.Warn("volume taken over by an operator's order")

@@ -6,47 +6,66 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
-
-	"golang.org/x/sys/unix"
+	"syscall"
 )
 
 // Write replaces the content of path, which need not exist. Its mode is 0600.
-func Write(path string, data []byte) error {
-	temporary, err := writeTemporary(path, data)
-	if err != nil {
-		return err
-	}
-	if err := os.Rename(temporary, path); err != nil {
-		return errors.Join(err, os.Remove(temporary))
-	}
-	return SyncDir(filepath.Dir(path))
-}
+func Write(path string, data []byte) error { return at(path, data, WriteIn) }
 
 // Create makes path with its whole content, or fails with fs.ErrExist and leaves the existing file
 // alone. Of several hosts calling it on a shared file system exactly one succeeds: link(2) is
 // exclusive on every file system that has it, NFS included.
-func Create(path string, data []byte) error {
-	temporary, err := writeTemporary(path, data)
+func Create(path string, data []byte) error { return at(path, data, CreateIn) }
+
+func at(path string, data []byte, do func(dir *os.Root, name string, data []byte) error) error {
+	dir, err := os.OpenRoot(filepath.Dir(path))
 	if err != nil {
 		return err
 	}
-	defer os.Remove(temporary)
-	if err := os.Link(temporary, path); err != nil && !linked(err, temporary) {
+	defer dir.Close()
+	return do(dir, filepath.Base(path), data)
+}
+
+// WriteIn is Write in an open directory, wherever that has been moved meanwhile.
+func WriteIn(dir *os.Root, name string, data []byte) error {
+	temporary, err := writeTemporary(dir, name, data)
+	if err != nil {
 		return err
 	}
-	return SyncDir(filepath.Dir(path))
+	if err := dir.Rename(temporary, name); err != nil {
+		return errors.Join(err, dir.Remove(temporary))
+	}
+	return syncRoot(dir)
+}
+
+// CreateIn is Create in an open directory, wherever that has been moved meanwhile.
+func CreateIn(dir *os.Root, name string, data []byte) error {
+	temporary, err := writeTemporary(dir, name, data)
+	if err != nil {
+		return err
+	}
+	defer dir.Remove(temporary)
+	if err := dir.Link(temporary, name); err != nil && !linked(err, dir, temporary) {
+		return err
+	}
+	return syncRoot(dir)
 }
 
 // linked tells whether a link that answered "exists" is in fact ours: an NFS client that repeats a
 // lost request gets that answer although its first attempt succeeded.
-func linked(err error, temporary string) bool {
+func linked(err error, dir *os.Root, temporary string) bool {
 	if !errors.Is(err, fs.ErrExist) {
 		return false
 	}
-	var stat unix.Stat_t
-	return unix.Stat(temporary, &stat) == nil && stat.Nlink > 1
+	info, err := dir.Stat(temporary)
+	if err != nil {
+		return false
+	}
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	return ok && stat.Nlink > 1
 }
 
 // Rename moves a file or directory to a new place of the same file system and makes the move last.
@@ -70,16 +89,38 @@ func SyncDir(dir string) error {
 	return nil
 }
 
-// writeTemporary writes data to a hidden file beside path, on disk when it returns.
-func writeTemporary(path string, data []byte) (string, error) {
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
+func syncRoot(dir *os.Root) error {
+	d, err := dir.Open(".")
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	if err := d.Sync(); err != nil {
+		return fmt.Errorf("sync directory %s: %w", dir.Name(), err)
+	}
+	return nil
+}
+
+// writeTemporary writes data to a hidden file beside name, on disk when it returns.
+func writeTemporary(dir *os.Root, name string, data []byte) (string, error) {
+	f, err := createTemporary(dir, name)
 	if err != nil {
 		return "", err
 	}
+	temporary := filepath.Base(f.Name())
 	_, err = f.Write(data)
 	err = errors.Join(err, f.Sync(), f.Close())
 	if err != nil {
-		return "", errors.Join(fmt.Errorf("write %s: %w", path, err), os.Remove(f.Name()))
+		return "", errors.Join(fmt.Errorf("write %s: %w", filepath.Join(dir.Name(), name), err), dir.Remove(temporary))
 	}
-	return f.Name(), nil
+	return temporary, nil
+}
+
+func createTemporary(dir *os.Root, name string) (*os.File, error) {
+	for {
+		f, err := dir.OpenFile(fmt.Sprintf(".%s.%d", name, rand.Uint32()), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+		if !errors.Is(err, fs.ErrExist) {
+			return f, err
+		}
+	}
 }

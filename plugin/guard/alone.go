@@ -11,7 +11,7 @@ import (
 // unguarded, and no other host takes them over by time alone. Its zero value is ready for use.
 type Alone struct {
 	mu       sync.Mutex
-	beats    *beater
+	beats    *inStore
 	sequence uint64
 }
 
@@ -20,9 +20,9 @@ func (a *Alone) Attach(_ context.Context, host Host) (Status, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.beats == nil || a.beats.host != host {
-		a.beats, a.sequence = &beater{host: host}, 0
+		a.beats, a.sequence = &inStore{host: host}, 0
 	}
-	previous, err := a.beats.beat(a.sequence + 1)
+	previous, err := a.beats.Beat(lease.Heartbeat{Identity: host.Identity, Sequence: a.sequence + 1})
 	if err != nil {
 		return Status{}, err
 	}

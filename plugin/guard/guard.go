@@ -26,13 +26,22 @@ const (
 
 // Options are the edges of a Guard.
 type Options struct {
-	Beat    func(sequence uint64) (lease.Heartbeat, error) // writes a heartbeat, returns the one before; may never return
-	Current func(dir string) (lease.Lease, error)          // reads a lease; may never return
-	Rewrite func(dir string, l lease.Lease) error          // may never return
-	Fence   func(volumes []Volume, mayFlush bool) []Report // one report for each volume
-	Keep    func(p lease.Pulse, fenced []Report)           // keeps them for the next guard; must not wait
-	Clock   func() time.Duration                           // counts while the machine sleeps
-	Log     hclog.Logger
+	Leases Leases
+	Fence  func(volumes []Volume, mayFlush bool) []Report // one report for each volume
+	Keep   func(p lease.Pulse, fenced []Report)           // keeps them for the next guard; must not wait
+	Clock  func() time.Duration                           // counts while the machine sleeps
+	Log    hclog.Logger
+}
+
+// Leases is where leases and heartbeats are kept. Its methods may never return.
+type Leases interface {
+	// Beat makes a heartbeat durable and visible to other hosts, and returns the one it replaced. What it
+	// could not do while it was called must not happen later and count as done now.
+	Beat(beat lease.Heartbeat) (previous lease.Heartbeat, err error)
+	// Current reads a volume's lease, the zero one if the volume has none or is gone.
+	Current(volume string) (lease.Lease, error)
+	// Rewrite changes the state of this host's own lease; lease.ErrTaken if from is not the current one.
+	Rewrite(from, to lease.Lease) error
 }
 
 // Guard watches the volumes of one host. Start it with Run.
@@ -193,7 +202,7 @@ func (g *Guard) beat() {
 	sequence := g.sequence + 1
 	g.mu.Unlock()
 	start := g.Clock()
-	previous, err := g.Beat(sequence)
+	previous, err := g.Leases.Beat(lease.Heartbeat{Identity: g.host.Identity, Sequence: sequence})
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if err != nil {

@@ -60,21 +60,30 @@ func (e *edges) state() lease.State {
 	return e.lease.State
 }
 
+func (e *edges) Beat(lease.Heartbeat) (lease.Heartbeat, error) { return lease.Heartbeat{}, e.wait() }
+
+func (e *edges) Current(string) (lease.Lease, error) {
+	err := e.wait()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.lease, err
+}
+
+func (e *edges) Rewrite(from, to lease.Lease) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.lease != from {
+		return lease.ErrTaken
+	}
+	e.lease = to
+	return nil
+}
+
 func (e *edges) options() guard.Options {
 	e.begin = time.Now()
 	clock := func() time.Duration { return time.Since(e.begin) }
 	return guard.Options{
-		Beat: func(uint64) (lease.Heartbeat, error) { return lease.Heartbeat{}, e.wait() },
-		Current: func(string) (lease.Lease, error) {
-			err := e.wait()
-			e.mu.Lock()
-			defer e.mu.Unlock()
-			return e.lease, err
-		},
-		Rewrite: func(_ string, l lease.Lease) error {
-			e.set(func() { e.lease = l })
-			return nil
-		},
+		Leases: e,
 		Fence: func(volumes []guard.Volume, mayFlush bool) []guard.Report {
 			e.mu.Lock()
 			defer e.mu.Unlock()
@@ -95,7 +104,7 @@ func play(t *testing.T, story func(e *edges, g *guard.Guard, v guard.Volume)) {
 		ended := make(chan error, 1)
 		go func() { ended <- g.Run(ctx) }()
 		synctest.Wait()
-		v := guard.Volume{Name: "v", Dir: "v", Epoch: 1, Lapses: g.Status().Pulse.Lapses}
+		v := guard.Volume{Name: "v", Epoch: 1, Lapses: g.Status().Pulse.Lapses}
 		require.NoError(t, g.Watch(v))
 		story(e, g, v)
 		end()

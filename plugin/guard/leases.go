@@ -2,9 +2,7 @@ package guard
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
-	"io/fs"
 	"slices"
 
 	"mooring/plugin/lease"
@@ -14,7 +12,7 @@ import (
 // so that other hosts need not wait for this one to fall silent.
 func (g *Guard) checkLeases() {
 	for _, v := range g.nextToCheck() {
-		current, err := g.Current(v.Dir)
+		current, err := g.Leases.Current(v.Name)
 		if err != nil {
 			g.Log.Warn("lease not checked", "volume", v.Name, "error", err)
 			continue
@@ -75,15 +73,13 @@ func (r Report) clear() bool {
 
 // giveBack releases a lease if it is still the one that was fenced.
 func (g *Guard) giveBack(v Volume) error {
-	current, err := g.Current(v.Dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil // removed by its new holder
-	}
+	current, err := g.Leases.Current(v.Name)
 	if err != nil || !current.Of(g.host.Identity) || current.Epoch != v.Epoch {
 		return err
 	}
-	current.State = lease.Released
-	return g.Rewrite(v.Dir, current)
+	released := current
+	released.State = lease.Released
+	return g.Leases.Rewrite(current, released)
 }
 
 func (g *Guard) settle(v Volume) {

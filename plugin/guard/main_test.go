@@ -78,13 +78,14 @@ func (c *scene) volume() guard.Volume {
 	c.t.Helper()
 	data := filepath.Join(c.store.Dir("v"), "data")
 	require.NoError(c.t, os.MkdirAll(data, 0o700))
-	require.NoError(c.t, lease.Create(c.store.Dir("v"), lease.Lease{}.Next("v", c.host.Identity)))
+	_, err := c.store.Leases().Create(lease.Lease{}, lease.Lease{}.Next("v", c.host.Identity))
+	require.NoError(c.t, err)
 	require.NoError(c.t, os.MkdirAll(c.target, 0o700))
 	require.NoError(c.t, unix.Mount(data, c.target, "", unix.MS_BIND, ""))
 	c.t.Cleanup(func() { unix.Unmount(c.target, unix.MNT_DETACH) })
 	tree, err := mounts.TreeAt(c.target, data)
 	require.NoError(c.t, err)
-	return guard.Volume{Name: "v", Dir: c.store.Dir("v"), Epoch: 1, Lapses: c.attach().Pulse.Lapses, Target: c.target, Tree: tree}
+	return guard.Volume{Name: "v", Epoch: 1, Lapses: c.attach().Pulse.Lapses, Target: c.target, Tree: tree}
 }
 
 func (c *scene) attach() guard.Status {
@@ -149,8 +150,17 @@ func (c *scene) guards() []int {
 	return pids
 }
 
+// takeNext creates the next lease of the volume for a host.
+func (c *scene) takeNext(host lease.Identity) {
+	c.t.Helper()
+	current, err := c.store.Leases().Current("v")
+	require.NoError(c.t, err)
+	_, err = c.store.Leases().Create(current, current.Next("v", host))
+	require.NoError(c.t, err)
+}
+
 func (c *scene) leaseState() lease.State {
-	l, err := lease.Current(c.store.Dir("v"))
+	l, err := c.store.Leases().Current("v")
 	require.NoError(c.t, err)
 	return l.State
 }

@@ -14,7 +14,6 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"golang.org/x/sys/unix"
 
-	"mooring/plugin/lease"
 	"mooring/plugin/store"
 )
 
@@ -92,9 +91,8 @@ func guardHost(ctx context.Context, host Host, log hclog.Logger) error {
 
 // build makes the guard with its real edges, and with what the one before it knew.
 func build(host Host, known Status, log hclog.Logger) (*Guard, *keeper) {
-	beats := &beater{host: host}
 	reports := newKeeper(host, func(err error) { log.Warn("report not kept", "error", err) })
-	g := New(host, known.Fenced, Options{Beat: beats.beat, Current: lease.Current, Rewrite: lease.Rewrite, Fence: Fence,
+	g := New(host, known.Fenced, Options{Leases: &inStore{host: host}, Fence: Fence,
 		Keep: reports.keep, Clock: bootTime, Log: log})
 	for _, v := range known.Volumes {
 		g.watched[v.Name] = v

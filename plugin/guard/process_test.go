@@ -56,7 +56,7 @@ func (c *scene) plugin() (kill func()) {
 
 func (c *scene) beats() uint64 {
 	c.t.Helper()
-	beat, err := lease.ReadBeat(c.store.Hosts(), c.host.Identity.Host)
+	beat, err := c.store.Leases().ReadBeat(c.host.Identity.Host)
 	require.NoError(c.t, err)
 	return beat.Sequence
 }
@@ -195,7 +195,7 @@ func TestAGuardThatSleptFences(t *testing.T) {
 	assert.ErrorContains(t, c.client.Watch(context.Background(), v), "volume v was fenced on this host (no heartbeat for ")
 
 	v.Epoch, v.Lapses = 2, status.Pulse.Lapses
-	require.NoError(t, lease.Create(v.Dir, lease.Lease{Epoch: 1}.Next("v", c.host.Identity)))
+	c.takeNext(c.host.Identity)
 	require.NoError(t, c.client.Watch(context.Background(), v), "a new lease makes it usable")
 }
 
@@ -204,7 +204,7 @@ func TestALostLeaseIsFenced(t *testing.T) {
 	v := c.volume()
 	holder := container(t, c.target, `echo up; exec sleep 1000`)
 	c.watch(v)
-	require.NoError(t, lease.Create(v.Dir, lease.Lease{Epoch: 1}.Next("v", lease.Identity{Host: "other", Boot: "b"})))
+	c.takeNext(lease.Identity{Host: "other", Boot: "b"})
 	status := c.eventually("fenced and settled", func(s guard.Status) bool { return len(s.Fenced) == 1 && s.Fenced[0].Settled })
 	assert.Equal(t, "its lease is no longer this host's: epoch 2, host other, held", status.Fenced[0].Reason)
 	assert.True(t, dead(holder.Process.Pid))

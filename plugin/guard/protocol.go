@@ -31,7 +31,6 @@ func (h Host) same(other Host) bool {
 // Volume is a volume that this host writes.
 type Volume struct {
 	Name   string      `json:"name"`
-	Dir    string      `json:"dir"`    // where its leases are
 	Epoch  uint64      `json:"epoch"`  // of this host's lease
 	Lapses uint64      `json:"lapses"` // what the pulse had counted before that lease was created
 	Target string      `json:"target"`

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -14,26 +15,53 @@ import (
 	"mooring/plugin/store"
 )
 
-// beater writes heartbeats into the store.
-type beater struct {
-	host  Host
+// inStore is the leases kept in the host's store, which is looked for when it is first needed.
+type inStore struct {
+	host Host
+
+	mu    sync.Mutex
 	store *store.Store // nil until it was found
 }
 
-// beat writes the heartbeat of a sequence and returns the one that was there. The store must be the one
-// that the host's leases are in. It may never return.
-func (b *beater) beat(sequence uint64) (lease.Heartbeat, error) {
-	if b.store == nil {
-		s, err := store.Open(b.host.StoreDir, b.host.StoreUUID)
-		if err != nil {
-			return lease.Heartbeat{}, err
-		}
-		b.store = s
+// Beat writes the heartbeat into the store that the host's leases are in, and no other.
+func (i *inStore) Beat(beat lease.Heartbeat) (lease.Heartbeat, error) {
+	s, err := i.find()
+	if err == nil {
+		err = s.Check()
 	}
-	if err := b.store.Check(); err != nil {
+	if err != nil {
 		return lease.Heartbeat{}, err
 	}
-	return lease.Beat(b.store.Hosts(), lease.Heartbeat{Identity: b.host.Identity, Sequence: sequence})
+	return s.Leases().Beat(beat)
+}
+
+func (i *inStore) Current(volume string) (lease.Lease, error) {
+	s, err := i.find()
+	if err != nil {
+		return lease.Lease{}, err
+	}
+	return s.Leases().Current(volume)
+}
+
+func (i *inStore) Rewrite(from, to lease.Lease) error {
+	s, err := i.find()
+	if err != nil {
+		return err
+	}
+	return s.Leases().Rewrite(from, to)
+}
+
+func (i *inStore) find() (*store.Store, error) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.store != nil {
+		return i.store, nil
+	}
+	s, err := store.Open(i.host.StoreDir, i.host.StoreUUID)
+	if err == nil {
+		i.store = s
+	}
+	return s, err
 }
 
 // rivals tells whether the heartbeat that was replaced is somebody else's under the same name. The first

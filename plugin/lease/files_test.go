@@ -1,11 +1,9 @@
 package lease_test
 
 import (
-	"errors"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -13,68 +11,63 @@ import (
 	"golang.org/x/sys/unix"
 
 	"mooring/plugin/lease"
+	"mooring/plugin/lease/leasetest"
 )
 
-func identity(host string) lease.Identity {
-	return lease.Identity{Host: host, Boot: "boot", Instance: "run"}
+// onDisk is a store's directories.
+type onDisk struct {
+	t *testing.T
+	lease.Files
 }
 
-func TestLeasesOnDisk(t *testing.T) {
-	dir := t.TempDir()
-	current, err := lease.Current(dir)
-	require.NoError(t, err)
-	require.Zero(t, current)
+func newOnDisk(t *testing.T) *onDisk {
+	root := t.TempDir()
+	p := &onDisk{t, lease.Files{Volumes: filepath.Join(root, "volumes"), Beats: filepath.Join(root, "hosts")}}
+	require.NoError(t, os.Mkdir(p.Volumes, 0o700))
+	require.NoError(t, os.Mkdir(p.Beats, 0o700))
+	return p
+}
 
-	for epoch := uint64(1); epoch <= 12; epoch++ { // past 9: epochs are numbers, not text
-		next := current.Next("v", identity("a"))
-		require.NoError(t, lease.Create(dir, next))
-		current, err = lease.Current(dir)
+func (p *onDisk) Open() leasetest.Leases { return p.Files }
+func (p *onDisk) dir() string            { return filepath.Join(p.Volumes, "v") }
+
+func (p *onDisk) Make(volume string) {
+	p.t.Helper()
+	require.NoError(p.t, os.Mkdir(filepath.Join(p.Volumes, volume), 0o700))
+}
+
+func (p *onDisk) Discard(volume string) {
+	p.t.Helper()
+	require.NoError(p.t, os.Rename(filepath.Join(p.Volumes, volume), filepath.Join(p.t.TempDir(), "trash")))
+}
+
+func TestLeasesInFiles(t *testing.T) {
+	leasetest.Contract(t, func(t *testing.T) leasetest.Place { return newOnDisk(t) })
+}
+
+func TestLittleIsLeftOfOldLeases(t *testing.T) {
+	p := newOnDisk(t)
+	p.Make("v")
+	var current lease.Lease
+	for range 12 {
+		var err error
+		current, err = p.Create(current, current.Next("v", leasetest.Identity("a")))
 		require.NoError(t, err)
-		next.Format = 1
-		require.Equal(t, next, current)
-		require.Equal(t, epoch, current.Epoch)
 	}
-	current.State = lease.Released
-	require.NoError(t, lease.Rewrite(dir, current))
-	again, err := lease.Current(dir)
-	require.NoError(t, err)
-	assert.Equal(t, current, again)
-	assert.Equal(t, []string{"lease.11", "lease.12"}, list(t, dir), "the current and the previous one stay")
+	assert.Equal(t, []string{"lease.11", "lease.12"}, list(t, p.dir()), "the current and the previous one stay, no temporary files")
 }
 
-func TestOneOfManyTakesAnEpoch(t *testing.T) {
-	dir := t.TempDir()
-	var wins, losses int
-	var mu sync.Mutex
-	var all sync.WaitGroup
-	for range 20 {
-		all.Go(func() {
-			err := lease.Create(dir, lease.Lease{}.Next("v", identity("a")))
-			mu.Lock()
-			defer mu.Unlock()
-			switch {
-			case err == nil:
-				wins++
-			case errors.Is(err, lease.ErrTaken):
-				losses++
-			}
-		})
-	}
-	all.Wait()
-	assert.Equal(t, []int{1, 19}, []int{wins, losses})
-	assert.Equal(t, []string{"lease.1"}, list(t, dir), "no temporary files stay")
-}
-
-func TestAPrunedEpochCannotBeTaken(t *testing.T) {
-	dir := t.TempDir()
-	slow := lease.Lease{}.Next("v", identity("slow"))
-	for current := slow; current.Epoch <= 3; current = current.Next("v", identity("b")) {
-		require.NoError(t, lease.Create(dir, current))
-	}
-	require.ErrorIs(t, lease.Create(dir, slow), lease.ErrTaken)
-	current, err := lease.Current(dir)
+// The lease of a plugin that gave leases no ID.
+func TestLeasesWithoutIDAreTaken(t *testing.T) {
+	p := newOnDisk(t)
+	p.Make("v")
+	line := `{"format":1,"volume":"v","epoch":4,"host":"a","boot":"boot","instance":"run","state":"released"}` + "\n"
+	require.NoError(t, os.WriteFile(filepath.Join(p.dir(), "lease.4"), []byte(line), 0o600))
+	current, err := p.Current("v")
 	require.NoError(t, err)
-	assert.Equal(t, uint64(3), current.Epoch)
+	next, err := p.Create(current, current.Next("v", leasetest.Identity("b")))
+	require.NoError(t, err)
+	assert.Equal(t, uint64(5), next.Epoch)
 }
 
 func TestUnreadableLeasesAreRefused(t *testing.T) {
@@ -84,44 +77,24 @@ func TestUnreadableLeasesAreRefused(t *testing.T) {
 		`{"format":2}`:   "format 2, this plugin knows format 1",
 		`{"epoch":"no"}`: "unreadable",
 	} {
-		dir := t.TempDir()
-		path := filepath.Join(dir, "lease.4")
+		p := newOnDisk(t)
+		p.Make("v")
+		path := filepath.Join(p.dir(), "lease.4")
 		require.NoError(t, os.WriteFile(path, []byte(content), 0o600))
-		_, err := lease.Current(dir)
+		_, err := p.Current("v")
 		assert.ErrorContains(t, err, path)
 		assert.ErrorContains(t, err, message)
 	}
 }
 
-func TestHeartbeat(t *testing.T) {
-	hosts := t.TempDir()
-	none, err := lease.ReadBeat(hosts, "a")
-	require.NoError(t, err)
-	require.Zero(t, none)
-
-	first := lease.Heartbeat{Identity: identity("a"), Sequence: 1}
-	previous, err := lease.Beat(hosts, first)
-	require.NoError(t, err)
-	require.Zero(t, previous)
-	first.Format = 1
-	second := lease.Heartbeat{Identity: identity("a"), Sequence: 2}
-	previous, err = lease.Beat(hosts, second)
-	require.NoError(t, err)
-	require.Equal(t, first, previous)
-	second.Format = 1
-	got, err := lease.ReadBeat(hosts, "a")
-	require.NoError(t, err)
-	require.Equal(t, second, got)
-}
-
 func TestHeartbeatIsRewrittenInPlace(t *testing.T) {
 	hosts := t.TempDir()
 	path := filepath.Join(hosts, "a", "heartbeat")
-	_, err := lease.Beat(hosts, lease.Heartbeat{Identity: identity("a"), Sequence: 9})
+	_, err := lease.Files{Beats: hosts}.Beat(lease.Heartbeat{Identity: leasetest.Identity("a"), Sequence: 9})
 	require.NoError(t, err)
 	before, err := os.Stat(path)
 	require.NoError(t, err)
-	_, err = lease.Beat(hosts, lease.Heartbeat{Identity: identity("a"), Sequence: 10})
+	_, err = lease.Files{Beats: hosts}.Beat(lease.Heartbeat{Identity: leasetest.Identity("a"), Sequence: 10})
 	require.NoError(t, err)
 	after, err := os.Stat(path)
 	require.NoError(t, err)
@@ -137,25 +110,25 @@ func TestAHeartbeatNeedsNoFreeSpace(t *testing.T) {
 	hosts := t.TempDir()
 	require.NoError(t, unix.Mount("tmpfs", hosts, "tmpfs", 0, "size=64k"))
 	t.Cleanup(func() { unix.Unmount(hosts, unix.MNT_DETACH) })
-	_, err := lease.Beat(hosts, lease.Heartbeat{Identity: identity("a"), Sequence: 1})
+	_, err := lease.Files{Beats: hosts}.Beat(lease.Heartbeat{Identity: leasetest.Identity("a"), Sequence: 1})
 	require.NoError(t, err)
 	require.ErrorIs(t, os.WriteFile(filepath.Join(hosts, "filler"), make([]byte, 1<<20), 0o600), unix.ENOSPC)
-	_, err = lease.Beat(hosts, lease.Heartbeat{Identity: identity("a"), Sequence: 2})
+	_, err = lease.Files{Beats: hosts}.Beat(lease.Heartbeat{Identity: leasetest.Identity("a"), Sequence: 2})
 	require.NoError(t, err)
-	beat, err := lease.ReadBeat(hosts, "a")
+	beat, err := lease.Files{Beats: hosts}.ReadBeat("a")
 	require.NoError(t, err)
 	assert.Equal(t, uint64(2), beat.Sequence)
 }
 
 func TestATornHeartbeatSaysNothing(t *testing.T) {
 	hosts := t.TempDir()
-	_, err := lease.Beat(hosts, lease.Heartbeat{Identity: identity("a"), Sequence: 41})
+	_, err := lease.Files{Beats: hosts}.Beat(lease.Heartbeat{Identity: leasetest.Identity("a"), Sequence: 41})
 	require.NoError(t, err)
 	path := filepath.Join(hosts, "a", "heartbeat")
 	content, err := os.ReadFile(path)
 	require.NoError(t, err)
 	require.NoError(t, os.WriteFile(path, []byte(strings.Replace(string(content), "41", "51", 1)), 0o600))
-	_, err = lease.ReadBeat(hosts, "a")
+	_, err = lease.Files{Beats: hosts}.ReadBeat("a")
 	assert.ErrorContains(t, err, "heartbeat of host a")
 }
 

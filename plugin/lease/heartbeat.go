@@ -18,10 +18,10 @@ import (
 // store does not make living hosts look dead.
 const heartbeatSize = 512
 
-// Beat writes the heartbeat of a host below the directory of all hosts, and returns the one it
-// replaced, the zero Heartbeat if there was none.
-func Beat(hosts string, beat Heartbeat) (Heartbeat, error) {
-	dir := filepath.Join(hosts, beat.Host)
+// Beat writes the heartbeat of a host, and returns the one it replaced, the zero Heartbeat if there was
+// none.
+func (f Files) Beat(beat Heartbeat) (Heartbeat, error) {
+	dir := filepath.Join(f.Beats, beat.Host)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return Heartbeat{}, fmt.Errorf("write heartbeat: %w", err)
 	}
@@ -30,16 +30,16 @@ func Beat(hosts string, beat Heartbeat) (Heartbeat, error) {
 	if err != nil {
 		return Heartbeat{}, err
 	}
-	f, err := os.OpenFile(filepath.Join(dir, "heartbeat"), os.O_RDWR|os.O_CREATE, 0o644)
+	file, err := os.OpenFile(filepath.Join(dir, "heartbeat"), os.O_RDWR|os.O_CREATE, 0o644)
 	if err != nil {
 		return Heartbeat{}, fmt.Errorf("write heartbeat: %w", err)
 	}
-	defer f.Close()
-	previous, _ := unseal(f)
-	if _, err := f.WriteAt(sector, 0); err != nil {
+	defer file.Close()
+	previous, _ := unseal(file)
+	if _, err := file.WriteAt(sector, 0); err != nil {
 		return previous, fmt.Errorf("write heartbeat: %w", err)
 	}
-	if err := unix.Fdatasync(int(f.Fd())); err != nil {
+	if err := unix.Fdatasync(int(file.Fd())); err != nil {
 		return previous, fmt.Errorf("sync heartbeat: %w", err)
 	}
 	return previous, nil
@@ -47,20 +47,30 @@ func Beat(hosts string, beat Heartbeat) (Heartbeat, error) {
 
 // ReadBeat reads the heartbeat of one host, the zero Heartbeat if it never had one. A heartbeat caught
 // while it is being written is an error: it says nothing, neither life nor death.
-func ReadBeat(hosts, host string) (Heartbeat, error) {
-	f, err := os.Open(filepath.Join(hosts, host, "heartbeat"))
+func (f Files) ReadBeat(host string) (Heartbeat, error) {
+	file, err := os.Open(filepath.Join(f.Beats, host, "heartbeat"))
 	if errors.Is(err, fs.ErrNotExist) {
 		return Heartbeat{}, nil
 	}
 	if err != nil {
 		return Heartbeat{}, fmt.Errorf("read heartbeat of host %s: %w", host, err)
 	}
-	defer f.Close()
-	beat, err := unseal(f)
+	defer file.Close()
+	beat, err := unseal(file)
 	if err != nil {
 		return Heartbeat{}, fmt.Errorf("read heartbeat of host %s: %w", host, err)
 	}
 	return beat, nil
+}
+
+// Hosts lists the hosts that ever beat.
+func (f Files) Hosts() ([]string, error) {
+	dir, err := os.Open(f.Beats)
+	if err != nil {
+		return nil, fmt.Errorf("list hosts: %w", err)
+	}
+	defer dir.Close()
+	return dir.Readdirnames(-1)
 }
 
 // seal renders a heartbeat as a line of JSON and its checksum, filled up to one sector.

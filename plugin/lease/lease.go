@@ -1,7 +1,8 @@
 // Package lease decides which host may write a volume. A lease is held by one host under an epoch
 // that only grows; a host shows that it lives by a heartbeat, however many leases it holds. No two
 // clocks are ever compared: an observer times on its own clock how long a heartbeat stands still.
-// This file is the rules and does no I/O; files.go keeps leases and heartbeats beside the volumes.
+// This file is the rules and does no I/O; where leases and heartbeats are kept is a store's matter, and
+// Files is one. What every store must do is in leasetest.
 package lease
 
 import (
@@ -30,6 +31,9 @@ type Lease struct {
 	Format int    `json:"format"`
 	Volume string `json:"volume"`
 	Epoch  uint64 `json:"epoch"`
+	// ID is made up when the lease is created. It tells the lease from one of the same epoch that the same
+	// run took of a volume that was removed and made again.
+	ID string `json:"id,omitempty"`
 	Identity
 	State State `json:"state"`
 	// Unguarded says that nothing on the holder stops its writers when it is cut off.

@@ -42,7 +42,7 @@ func (s *Store) Count(name func(string) bool, part func(string) Part) (Census, e
 	c := Census{Beats: map[string]time.Time{}}
 	err := c.files(s.root, ofRoot)
 	err = errors.Join(err, c.files(s.removed(), func(string) Part { return Own }))
-	err = errors.Join(err, c.hosts(s.Hosts()))
+	err = errors.Join(err, c.hosts(s.hosts()))
 	trash, trashErr := list(s.trash())
 	c.Trash = len(trash)
 	volumes, listErr := os.ReadDir(s.volumes())

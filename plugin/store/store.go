@@ -19,6 +19,7 @@ import (
 	"path/filepath"
 
 	"mooring/plugin/durable"
+	"mooring/plugin/lease"
 )
 
 // format of store.json and volume.json; a newer one is refused.
@@ -52,7 +53,7 @@ func Open(dir, expected string) (*Store, error) {
 	if err := s.Check(); err != nil {
 		return nil, err
 	}
-	for _, sub := range []string{s.volumes(), s.Hosts(), s.removed(), s.trash()} {
+	for _, sub := range []string{s.volumes(), s.hosts(), s.removed(), s.trash()} {
 		if err := os.MkdirAll(sub, 0o755); err != nil {
 			return nil, fmt.Errorf("open store %s: %w", dir, err)
 		}
@@ -106,13 +107,14 @@ func (s *Store) Check() error {
 // UUID names the store for good.
 func (s *Store) UUID() string { return s.identity.UUID }
 
-// Hosts is the directory of the hosts' heartbeats.
-func (s *Store) Hosts() string { return filepath.Join(s.root, "hosts") }
-
 // Dir is the directory of a volume.
 func (s *Store) Dir(volume string) string { return filepath.Join(s.volumes(), volume) }
 
+// Leases are those kept in the store itself.
+func (s *Store) Leases() lease.Files { return lease.Files{Volumes: s.volumes(), Beats: s.hosts()} }
+
 func (s *Store) file() string    { return filepath.Join(s.root, "store.json") }
+func (s *Store) hosts() string   { return filepath.Join(s.root, "hosts") }
 func (s *Store) volumes() string { return filepath.Join(s.root, "volumes") }
 func (s *Store) removed() string { return filepath.Join(s.root, "removed") }
 func (s *Store) trash() string   { return filepath.Join(s.root, "trash") }

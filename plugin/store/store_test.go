@@ -105,7 +105,7 @@ func TestAVolumesLife(t *testing.T) {
 	require.True(t, s.WasRemoved(v.ID))
 	require.False(t, s.WasRemoved(store.NewID()))
 	require.NoError(t, s.EmptyTrash())
-	trash, err := os.ReadDir(filepath.Join(filepath.Dir(s.Hosts()), "trash"))
+	trash, err := os.ReadDir(filepath.Join(filepath.Dir(s.Leases().Beats), "trash"))
 	require.NoError(t, err)
 	require.Empty(t, trash)
 }

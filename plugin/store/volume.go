@@ -123,9 +123,6 @@ func (s *Store) Withdraw(name string) error {
 // Names lists the directories of volumes.
 func (s *Store) Names() ([]string, error) { return list(s.volumes()) }
 
-// HostNames lists the hosts that ever used the store.
-func (s *Store) HostNames() ([]string, error) { return list(s.Hosts()) }
-
 func list(path string) ([]string, error) {
 	dir, err := os.Open(path)
 	if err != nil {
