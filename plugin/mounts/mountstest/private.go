@@ -1,4 +1,4 @@
-// Package mountstest gives the tests of a package a mount namespace of their own. Other processes that unshare theirs
+// Package mountstest gives the tests of a package a mount namespace of their own, and stores to try things on. Other processes that unshare theirs
 // meanwhile would copy the tests' mounts, and keep file systems and loop devices in use that the tests want to see free.
 package mountstest
 
