@@ -26,6 +26,9 @@ import (
 type Backend interface {
 	// Provision makes the storage. It is called before the volume is used for the first time, never after.
 	Provision(ctx context.Context, v backend.Spec) error
+	// Renew makes, under a new epoch, storage with the volume's content that a host which had the volume before cannot
+	// write, and tells whether it can do so. The volume is not mounted here.
+	Renew(ctx context.Context, v backend.Spec, epoch uint64) (bool, error)
 	// Mount shows the volume at target, verified; it replaces anything else mounted there.
 	Mount(ctx context.Context, v backend.Spec, target string) error
 	// Unmount leaves neither a mount nor a directory at target. It fails while something uses the mount.
@@ -239,10 +242,10 @@ func (d *Driver) drop(name string) error {
 // target is where a volume is mounted on this host.
 func (d *Driver) target(name string) string { return filepath.Join(d.cfg.MountRoot, name) }
 
-// spec is a volume as the back end sees it.
+// spec is a volume as the back end sees it. To use its storage takes the current lease, in v.seen, which tells where it is.
 func (d *Driver) spec(s *store.Store, v volume) backend.Spec {
 	return backend.Spec{Dir: s.Dir(v.Name), UID: v.UID, GID: v.GID, Mode: uint32(v.Mode),
-		Kind: kind(v.Volume), FS: v.FS, Size: int64(v.Size)}
+		Kind: kind(v.Volume), FS: v.FS, Size: int64(v.Size), Image: v.seen.Image}
 }
 
 // holders are the containers of this host that have the volume mounted, by the kernel's word.

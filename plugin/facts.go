@@ -101,15 +101,17 @@ func (d *Driver) lookIntoStore(s *store.Store, v *doctor.Volume) {
 		return
 	}
 	v.Directory = true
+	current, leaseErr := d.leases(s).Current(v.Name)
 	stored, err := s.Read(v.Name)
 	switch {
 	case err == nil:
 		v.Stored = &stored
-		v.Missing, err = backend.Missing(s.Dir(v.Name), kind(stored))
+		if leaseErr == nil { // else it is not known what should be there
+			v.Missing, err = backend.Missing(s.Dir(v.Name), kind(stored), current.Image)
+		}
 	case errors.Is(err, fs.ErrNotExist) || errors.Is(err, store.ErrBlank):
 		err = nil
 	}
-	current, leaseErr := d.leases(s).Current(v.Name)
 	v.Lease, v.Unreadable = current, textOf(errors.Join(err, leaseErr))
 	if current.Host == "" || current.Host == d.self.Host {
 		return

@@ -98,6 +98,32 @@ func (d *Driver) take(s *store.Store, v volume, current lease.Lease) (lease.Leas
 	return next, nil
 }
 
+// renew goes over to storage that no earlier holder can write, if the volume was taken from one that did not give it back. In
+// this order: the lease is won, then the storage is copied, then the lease says so, then it is mounted. After a crash in
+// between, the next one starts again from what the lease says.
+func (d *Driver) renew(ctx context.Context, s *store.Store, v volume) (volume, error) {
+	if !v.seen.Exposed() {
+		return v, nil
+	}
+	renewed, err := d.backend.Renew(ctx, d.spec(s, v), v.seen.Epoch)
+	if err != nil {
+		return v, err
+	}
+	if !renewed {
+		d.log.Warn("volume goes on with storage that its earlier holder may have open: if that host is frozen, it may write when it wakes",
+			"volume", v.Name, "backend", kind(v.Volume), "epoch", v.seen.Epoch)
+		return v, nil
+	}
+	next := v.seen
+	next.Image = next.Epoch
+	if err := d.leases(s).Rewrite(v.seen, next); err != nil {
+		return v, err
+	}
+	d.log.Info("volume goes on with a copy that its earlier holder cannot write", "volume", v.Name, "epoch", next.Epoch)
+	v.seen = next
+	return v, nil
+}
+
 // look reads a host's heartbeat and times it. This host's own needs no watching.
 func (d *Driver) look(s *store.Store, host string) (lease.Sight, error) {
 	if host == "" || host == d.self.Host {

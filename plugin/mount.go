@@ -54,7 +54,7 @@ func (d *Driver) mount(ctx context.Context, name, id string) error {
 		v.Lapses = lapses
 	}
 	v.Epoch, v.Boot, v.mounted = l.Epoch, d.self.Boot, d.cfg.Clock()
-	if err := d.attach(ctx, s, v, id); err != nil {
+	if err := d.attach(ctx, s, v, id, fresh); err != nil {
 		if fresh { // nobody here uses it: back to where it was
 			err = errors.Join(err, d.release(ctx, s, v))
 		}
@@ -63,8 +63,8 @@ func (d *Driver) mount(ctx context.Context, name, id string) error {
 	return nil
 }
 
-// attach mounts a volume whose lease this host has, and counts the hold.
-func (d *Driver) attach(ctx context.Context, s *store.Store, v volume, id string) error {
+// attach mounts a volume whose lease this host has, and counts the hold. A fresh one is not mounted here.
+func (d *Driver) attach(ctx context.Context, s *store.Store, v volume, id string, fresh bool) error {
 	if err := d.checkReach(); err != nil {
 		return fmt.Errorf("mount volume %s: %w", v.Name, err)
 	}
@@ -74,6 +74,11 @@ func (d *Driver) attach(ctx context.Context, s *store.Store, v volume, id string
 	v, err := d.firstUse(ctx, s, v)
 	if err != nil {
 		return fmt.Errorf("prepare volume %s: %w", v.Name, err)
+	}
+	if fresh {
+		if v, err = d.renew(ctx, s, v); err != nil {
+			return fmt.Errorf("prepare volume %s: %w", v.Name, err)
+		}
 	}
 	if err := d.backend.Mount(ctx, d.spec(s, v), d.target(v.Name)); err != nil {
 		return fmt.Errorf("mount volume %s: %w", v.Name, err)

@@ -72,8 +72,12 @@ func (d *Driver) Inspect(ctx context.Context, name string) (admin.Detail, error)
 
 // detail is what memory has of a volume.
 func (d *Driver) detail(v volume) admin.Detail {
-	return admin.Detail{Volume: d.summary(v), ID: v.ID, Created: v.Created, Used: v.Used, UID: v.UID, GID: v.GID, Mode: v.Mode.String(),
+	detail := admin.Detail{Volume: d.summary(v), ID: v.ID, Created: v.Created, Used: v.Used, UID: v.UID, GID: v.GID, Mode: v.Mode.String(),
 		MountIDs: v.Holds, HolderBoot: v.seen.Boot, Unguarded: v.seen.Unguarded}
+	if kind(v.Volume) == backend.KindImage {
+		detail.Image = backend.ImageName(v.seen.Image)
+	}
+	return detail
 }
 
 // inspectKernel adds what the kernel shows of a volume, and what its holder's heartbeat does.
@@ -162,7 +166,11 @@ func (d *Driver) removeNameless(ctx context.Context, name string) error {
 	if err != nil {
 		return fmt.Errorf("volume %s: %w", name, err)
 	}
-	missing, err := backend.Missing(s.Dir(name), backend.KindImage)
+	current, err := d.current(s, name)
+	if err != nil {
+		return err
+	}
+	missing, err := backend.Missing(s.Dir(name), backend.KindImage, current.Image)
 	if err != nil {
 		return err
 	}

@@ -70,6 +70,7 @@ type Detail struct {
 	GID        int            `json:"gid"`
 	Mode       string         `json:"mode"`
 	Path       string         `json:"path"`                 // in the store
+	Image      string         `json:"image,omitempty"`      // the file there that is mounted
 	Mountpoint string         `json:"mountpoint,omitempty"` // where it is mounted here
 	MountIDs   map[string]int `json:"mountIDs,omitempty"`   // of the engine, with how often each is held
 	Containers []string       `json:"containers,omitempty"` // of this host that have it mounted

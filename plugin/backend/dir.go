@@ -23,7 +23,10 @@ type Spec struct {
 	Kind     string // which back end has it; "" is KindDir
 	FS       string // for an image: the file system to make in it
 	Size     int64  // for an image: its size in bytes when it is made
+	Image    uint64 // for an image: the epoch under which its file was made; see ImageName
 }
+
+func (v Spec) image() string { return imageFile(v.Dir, v.Image) }
 
 // Dir keeps each volume in the directory "data" of its place in the store, and mounts it by binding.
 type Dir struct{}
@@ -41,6 +44,9 @@ func (d Dir) Provision(_ context.Context, v Spec) error {
 	}
 	return unix.Chmod(data, v.Mode) // os.Chmod has no set-group-ID bit in its permissions
 }
+
+// Renew has nothing that it could do: a copy of a directory takes as long as its files are large.
+func (Dir) Renew(context.Context, Spec, uint64) (bool, error) { return false, nil }
 
 // Mount binds the volume at target and makes sure that it is there, once however often it is asked. It
 // replaces anything else that was mounted there before.

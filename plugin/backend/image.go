@@ -19,7 +19,7 @@ import (
 	"mooring/plugin/mounts"
 )
 
-// Image keeps each volume in the sparse file "image" of its place in the store. A file system in it, on a loop device,
+// Image keeps each volume in the sparse file "image" of its place in the store, or, after a takeover, "image.<epoch>". A file system in it, on a loop device,
 // shows its directory "data"; the file system's root stays hidden, because it has entries that are not the user's. The size
 // is a real limit.
 type Image struct {
@@ -38,8 +38,6 @@ const (
 	freePoll = 5 * time.Millisecond
 )
 
-func imageFile(dir string) string { return filepath.Join(dir, "image") }
-
 // Provision makes the image. Only a file that it has just created is ever formatted: under a name of its own, which becomes
 // "image" when everything is on disk, and never in the place of another file.
 func (i Image) Provision(ctx context.Context, v Spec) error {
@@ -50,9 +48,9 @@ func (i Image) Provision(ctx context.Context, v Spec) error {
 	if err := removeDrafts(v.Dir); err != nil {
 		return err
 	}
-	image, _, err := r.open(v.Dir)
+	image, _, err := r.open(v.image())
 	if errors.Is(err, fs.ErrNotExist) {
-		return r.format(ctx, v.Dir)
+		return r.format(ctx, v)
 	}
 	if err != nil {
 		return err
@@ -66,9 +64,9 @@ func (i Image) recordOf(v Spec) (record, error) {
 	if !errors.Is(err, fs.ErrNotExist) {
 		return r, err
 	}
-	if _, err := os.Lstat(imageFile(v.Dir)); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := os.Lstat(v.image()); !errors.Is(err, fs.ErrNotExist) {
 		return r, errors.Join(err, fmt.Errorf("%s was not made by this driver: it is not formatted; "+
-			"move it away, or restore image.json beside it", imageFile(v.Dir)))
+			"move it away, or restore image.json beside it", v.image()))
 	}
 	if err := CheckImage(v.FS, v.Size); err != nil {
 		return r, err
@@ -76,24 +74,36 @@ func (i Image) recordOf(v Spec) (record, error) {
 	return newRecord(v.Dir, v.FS, v.Size)
 }
 
-const draftPrefix = "image.new."
+const draftPrefix = imagePrefix + ".new."
 
 // format makes the image in a draft file and gives it its name. Another host that does the same, because this one was
 // thought dead, removes the draft; then the link fails.
-func (r record) format(ctx context.Context, dir string) error {
+func (r record) format(ctx context.Context, v Spec) error {
+	err := makeImage(v.image(), func(draft *os.File) error {
+		if err := draft.Truncate(r.Size); err != nil {
+			return err
+		}
+		return filesystems()[r.FS].make(ctx, draft.Name(), r.UUID)
+	})
+	if err != nil {
+		return fmt.Errorf("make image: %w", err)
+	}
+	return nil
+}
+
+// makeImage makes a file under a draft's name, and gives it its own when everything is on disk.
+func makeImage(path string, fill func(draft *os.File) error) error {
+	dir := filepath.Dir(path)
 	draft, err := os.CreateTemp(dir, draftPrefix+"*")
 	if err != nil {
 		return err
 	}
-	err = draft.Truncate(r.Size)
-	if err == nil {
-		err = filesystems()[r.FS].make(ctx, draft.Name(), r.UUID)
-	}
+	err = fill(draft)
 	if err = errors.Join(err, draft.Sync(), draft.Close()); err == nil {
-		err = os.Link(draft.Name(), imageFile(dir))
+		err = os.Link(draft.Name(), path)
 	}
 	if err = errors.Join(err, os.Remove(draft.Name())); err != nil {
-		return fmt.Errorf("make image: %w", err)
+		return err
 	}
 	return durable.SyncDir(dir)
 }
@@ -193,9 +203,14 @@ func (i Image) device(target string) (*loop.Device, error) {
 	if err != nil || label == "" {
 		return nil, err
 	}
-	name := imageFile("/" + filepath.Base(target))
-	return find(func(path string) bool { return strings.HasSuffix(path, name) },
+	return find(func(path string) bool { return isImageOf(path, filepath.Base(target)) },
 		func(d *loop.Device) (bool, error) { return d.Label() == label, nil })
+}
+
+// isImageOf tells whether a path can be that of an image of the volume.
+func isImageOf(path, volume string) bool {
+	_, is := imageEpoch(filepath.Base(path))
+	return is && filepath.Base(filepath.Dir(path)) == volume
 }
 
 // showing is the loop device that this host has bound to an image, opened; nil if there is none. A device that shows the

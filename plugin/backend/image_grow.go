@@ -25,7 +25,7 @@ func (i Image) Grow(v Spec, target string, size int64) error {
 	if err := r.save(v.Dir); err != nil {
 		return err
 	}
-	image, found, err := r.open(v.Dir) // extends it
+	image, found, err := r.open(v.image()) // extends it
 	if err != nil {
 		return err
 	}
@@ -35,7 +35,7 @@ func (i Image) Grow(v Spec, target string, size int64) error {
 		return err
 	}
 	defer device.Close()
-	m := imageMount{Image: i, dir: v.Dir, target: target, record: r, found: found, fs: filesystems()[r.FS], device: device}
+	m := imageMount{Image: i, dir: v.Dir, path: v.image(), target: target, record: r, found: found, fs: filesystems()[r.FS], device: device}
 	mounted, err := mounts.Mounted(target)
 	if err != nil {
 		return err

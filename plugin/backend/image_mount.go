@@ -24,8 +24,17 @@ const (
 
 // Mount shows the volume at target, once however often it is asked. An image that was not unmounted in order is repaired
 // first, as far as that is safe without asking; one with another UUID than the recorded one is refused. If something on
-// this host still has the image's device, the same device is used: two of them would ruin the file system.
+// this host still has the image's device, the same device is used: two of them would ruin the file system. Images that were
+// the volume's before are removed then.
 func (i Image) Mount(ctx context.Context, v Spec, target string) error {
+	if err := i.mount(ctx, v, target); err != nil {
+		return err
+	}
+	i.removeOlder(v)
+	return nil
+}
+
+func (i Image) mount(ctx context.Context, v Spec, target string) error {
 	r, err := readRecord(v.Dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("the volume's files are gone: %w", err)
@@ -33,12 +42,12 @@ func (i Image) Mount(ctx context.Context, v Spec, target string) error {
 	if err != nil {
 		return err
 	}
-	image, found, err := r.open(v.Dir)
+	image, found, err := r.open(v.image())
 	if err != nil {
 		return err
 	}
 	defer image.Close()
-	m := imageMount{Image: i, dir: v.Dir, target: target, record: r, found: found, fs: filesystems()[r.FS]}
+	m := imageMount{Image: i, dir: v.Dir, path: v.image(), target: target, record: r, found: found, fs: filesystems()[r.FS]}
 	if err := unix.Fstat(int(image.Fd()), &m.stat); err != nil {
 		return err
 	}
@@ -64,13 +73,13 @@ func (i Image) Mount(ctx context.Context, v Spec, target string) error {
 // imageMount is one image on its way to its mount point.
 type imageMount struct {
 	Image
-	dir, target string
-	record      record
-	stat        unix.Stat_t // of the image
-	found       superblock
-	fs          filesystem
-	device      *loop.Device
-	fresh       bool // the device was bound just now, so nothing has it mounted
+	dir, path, target string
+	record            record
+	stat              unix.Stat_t // of the image
+	found             superblock
+	fs                filesystem
+	device            *loop.Device
+	fresh             bool // the device was bound just now, so nothing has it mounted
 }
 
 // alreadyDone tells whether an earlier Mount did it all, and the file system lives.
@@ -155,7 +164,7 @@ func (m *imageMount) show(ctx context.Context, v Spec) error {
 		}
 	}
 	if err := unix.Mount(m.device.Path(), m.target, m.record.FS, 0, m.fs.options()); err != nil {
-		return fmt.Errorf("mount %s with the %s of %s: %w", m.device.Path(), m.record.FS, imageFile(m.dir), err)
+		return fmt.Errorf("mount %s with the %s of %s: %w", m.device.Path(), m.record.FS, m.path, err)
 	}
 	if err := alive(m.target); err != nil {
 		return err

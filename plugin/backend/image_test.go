@@ -55,11 +55,13 @@ func image(t testing.TB, fs string) (backend.Image, backend.Spec, string) {
 	return backend.Image{Boot: "boot-1"}, v, target
 }
 
+func imageOf(v backend.Spec) string { return filepath.Join(v.Dir, backend.ImageName(v.Image)) }
+
 // devices are the loop devices on a volume's image, whoever made them.
 func devices(t *testing.T, v backend.Spec) []string {
 	t.Helper()
 	var stat unix.Stat_t
-	if err := unix.Stat(filepath.Join(v.Dir, "image"), &stat); errors.Is(err, os.ErrNotExist) {
+	if err := unix.Stat(imageOf(v), &stat); errors.Is(err, os.ErrNotExist) {
 		return nil
 	}
 	bound, err := loop.Bound()
@@ -126,7 +128,7 @@ func TestImageMountsWhatItProvisioned(t *testing.T) {
 // assertSound lets the file system's own checker look at the image.
 func assertSound(t *testing.T, v backend.Spec) {
 	t.Helper()
-	path := filepath.Join(v.Dir, "image")
+	path := imageOf(v)
 	cmd := exec.Command("e2fsck", "-f", "-n", path)
 	if v.FS == backend.XFS {
 		cmd = exec.Command("xfs_repair", "-n", "-f", path)

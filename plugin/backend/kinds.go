@@ -21,6 +21,7 @@ type Kinds struct {
 
 type backend interface {
 	Provision(ctx context.Context, v Spec) error
+	Renew(ctx context.Context, v Spec, epoch uint64) (bool, error)
 	Mount(ctx context.Context, v Spec, target string) error
 	Tree(v Spec, target string) (mounts.Tree, error)
 }
@@ -42,6 +43,15 @@ func (k Kinds) Provision(ctx context.Context, v Spec) error {
 		return err
 	}
 	return b.Provision(ctx, v)
+}
+
+// Renew makes storage for an epoch that nobody has open, with the content of the volume's.
+func (k Kinds) Renew(ctx context.Context, v Spec, epoch uint64) (bool, error) {
+	b, err := k.of(v)
+	if err != nil {
+		return false, err
+	}
+	return b.Renew(ctx, v, epoch)
 }
 
 // Mount shows the volume at target.

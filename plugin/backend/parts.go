@@ -5,22 +5,45 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 )
+
+// ImageName is the file name of the image that was made under a lease's epoch; 0 is the first one.
+func ImageName(epoch uint64) string {
+	if epoch == 0 {
+		return imagePrefix
+	}
+	return imagePrefix + "." + strconv.FormatUint(epoch, 10)
+}
+
+const imagePrefix = "image"
+
+// imageEpoch is the epoch in the file name of an image.
+func imageEpoch(name string) (epoch uint64, is bool) {
+	if name == imagePrefix {
+		return 0, true
+	}
+	epoch, err := strconv.ParseUint(strings.TrimPrefix(name, imagePrefix+"."), 10, 64)
+	return epoch, err == nil && epoch > 0 && name == ImageName(epoch)
+}
+
+func imageFile(dir string, epoch uint64) string { return filepath.Join(dir, ImageName(epoch)) }
 
 // Owns tells whether a file in a volume's directory is a back end's, and whether it is one that was not finished.
 func Owns(name string) (own, half bool) {
 	if strings.HasPrefix(name, draftPrefix) {
 		return true, true
 	}
-	return name == "data" || name == "image" || name == "image.json", false
+	_, image := imageEpoch(name)
+	return image || name == "data" || name == "image.json", false
 }
 
-// Missing names the files that a used volume must have in its directory and has not.
-func Missing(dir, kind string) ([]string, error) {
+// Missing names the files that a used volume must have in its directory and has not. Image is what the volume's lease says.
+func Missing(dir, kind string, image uint64) ([]string, error) {
 	wanted := []string{filepath.Join(dir, "data")}
 	if kind == KindImage {
-		wanted = []string{imageFile(dir), recordFile(dir)}
+		wanted = []string{imageFile(dir, image), recordFile(dir)}
 	}
 	var missing []string
 	for _, path := range wanted {

@@ -77,10 +77,10 @@ func (r record) encode() ([]byte, error) {
 
 // open opens the image and makes sure that it is the one of the record, and whole. An image that a crash kept from growing
 // to its recorded size grows now.
-func (r record) open(dir string) (*os.File, superblock, error) {
-	image, err := os.OpenFile(imageFile(dir), os.O_RDWR, 0)
+func (r record) open(path string) (*os.File, superblock, error) {
+	image, err := os.OpenFile(path, os.O_RDWR, 0)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, superblock{}, fmt.Errorf("the volume's image is gone: put %s back or remove the volume: %w", imageFile(dir), err)
+		return nil, superblock{}, fmt.Errorf("the volume's image is gone: put %s back or remove the volume: %w", path, err)
 	}
 	if err != nil {
 		return nil, superblock{}, err

@@ -38,12 +38,24 @@ type Lease struct {
 	State State `json:"state"`
 	// Unguarded says that nothing on the holder stops its writers when it is cut off.
 	Unguarded bool `json:"unguarded,omitempty"`
+	// Taken is the epoch under which the volume was last taken from a host that had not given it back; 0 if it never was.
+	// Image is the epoch under which the volume's image file was made; 0 is the first one. All later leases keep both.
+	Taken uint64 `json:"taken,omitempty"`
+	Image uint64 `json:"image,omitempty"`
 }
 
 // Next is the lease that i creates after l.
 func (l Lease) Next(volume string, i Identity) Lease {
-	return Lease{Volume: volume, Epoch: l.Epoch + 1, Identity: i, State: Held}
+	next := Lease{Volume: volume, Epoch: l.Epoch + 1, Identity: i, State: Held, Taken: l.Taken, Image: l.Image}
+	if l.Epoch > 0 && l.State != Released && l.Host != i.Host {
+		next.Taken = next.Epoch
+	}
+	return next
 }
+
+// Exposed tells whether the volume's image is one that a host had mounted from which the volume was taken later. If that host
+// was frozen, its kernel may write there when it wakes, before anything on it can know better.
+func (l Lease) Exposed() bool { return l.Image < l.Taken }
 
 // Of tells whether this boot of the host holds the lease, under whichever run of the plugin.
 func (l Lease) Of(i Identity) bool {

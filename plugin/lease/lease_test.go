@@ -45,6 +45,37 @@ func TestDecide(t *testing.T) {
 	}
 }
 
+func TestNextKnowsWhetherTheVolumeWasGivenBack(t *testing.T) {
+	self := lease.Identity{Host: "a", Boot: "1", Instance: "x"}
+	before := func(host, boot string, state lease.State) lease.Lease {
+		return lease.Lease{Volume: "v", Epoch: 7, Identity: lease.Identity{Host: host, Boot: boot}, State: state, Taken: 5, Image: 5}
+	}
+	for _, row := range []struct {
+		name    string
+		before  lease.Lease
+		taken   uint64
+		exposed bool
+	}{
+		{"never held", lease.Lease{}, 0, false},
+		{"given back", before("b", "1", lease.Released), 5, false},
+		{"held by another host", before("b", "1", lease.Held), 8, true},
+		{"left by another host", before("b", "1", lease.Unattended), 8, true},
+		{"in a state of the future", before("b", "1", "parked"), 8, true},
+		{"held before this host's reboot", before("a", "0", lease.Held), 5, false},
+		{"held by this host", before("a", "1", lease.Held), 5, false},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			next := row.before.Next("v", self)
+			assert.Equal(t, lease.Lease{Volume: "v", Epoch: row.before.Epoch + 1, Identity: self, State: lease.Held, Taken: row.taken, Image: row.before.Image}, next)
+			assert.Equal(t, row.exposed, next.Exposed())
+			later := next
+			later.State = lease.Released
+			later = later.Next("v", lease.Identity{Host: "c"})
+			assert.Equal(t, row.exposed, later.Exposed(), "until the image is renewed, whoever has the volume")
+		})
+	}
+}
+
 // Whatever hosts do, as long as a host that still writes also beats, no second host gets the volume;
 // and epochs only grow.
 func TestNoTwoWriters(t *testing.T) {

@@ -1,5 +1,6 @@
-// Package mountstest gives the tests of a package a mount namespace of their own, and stores to try things on. Other processes that unshare theirs
-// meanwhile would copy the tests' mounts, and keep file systems and loop devices in use that the tests want to see free.
+// Package mountstest gives the tests of a package a mount namespace of their own, and stores to try things on. Other
+// processes that unshare theirs meanwhile would copy the tests' mounts, and keep file systems and loop devices in use that the
+// tests want to see free.
 package mountstest
 
 import (
