@@ -197,6 +197,7 @@ func TestNoMountWithoutHeartbeat(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := start(t, configure(t, "hostA", t.TempDir()))
 		h.create("v")
+		h.settled() // it has beaten
 		file := filepath.Join(h.cfg.StoreDir, "mooring/hosts/hostA/heartbeat")
 		require.NoError(t, os.Remove(file))
 		require.NoError(t, os.Mkdir(file, 0o700))
