@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"mooring/plugin/backend"
+	"mooring/plugin/lease"
 	"mooring/plugin/store"
 )
 
@@ -29,6 +30,7 @@ type Class struct {
 	Backend  string     // backend.KindDir, backend.KindImage or byStore; "" is backend.KindDir
 	FS       string     // of an image; "" is backend.Ext4
 	Size     store.Size // of an image; 0 is defaultSize
+	Takeover lease.Policy
 }
 
 const (
@@ -66,7 +68,7 @@ func describe(classes []Class, name string, options map[string]string) (store.Vo
 		return store.Volume{}, err
 	}
 	v := store.Volume{Name: name, Class: class.Name, UID: class.UID, GID: class.GID, Mode: class.Mode,
-		Backend: class.Backend, FS: class.FS, Size: class.Size}
+		Backend: class.Backend, FS: class.FS, Size: class.Size, Takeover: string(class.Takeover)}
 	if err := number(options, "uid", &v.UID); err != nil {
 		return v, err
 	}
@@ -77,6 +79,13 @@ func describe(classes []Class, name string, options map[string]string) (store.Vo
 		if err := v.Mode.UnmarshalText([]byte(text)); err != nil {
 			return v, fmt.Errorf("option %w", err)
 		}
+	}
+	if text, given := options["takeover"]; given {
+		policy, err := lease.ParsePolicy(text)
+		if err != nil {
+			return v, fmt.Errorf("option %w", err)
+		}
+		v.Takeover = string(policy)
 	}
 	return v, describeImage(options, &v)
 }
@@ -125,7 +134,7 @@ func settleBackend(v store.Volume, shared bool, options map[string]string) (stor
 }
 
 func knownOptions(options map[string]string) error {
-	known := []string{"backend", "class", "fs", "gid", "mode", "size", "uid"}
+	known := []string{"backend", "class", "fs", "gid", "mode", "size", "takeover", "uid"}
 	for _, key := range slices.Sorted(maps.Keys(options)) {
 		if !slices.Contains(known, key) {
 			return fmt.Errorf("option %q is unknown: the options are %s", key, strings.Join(known, ", "))
@@ -173,6 +182,7 @@ func contradiction(existing, wanted store.Volume, options map[string]string) err
 		{"backend", kind(existing), kind(wanted)},
 		{"fs", cmp.Or(existing.FS, "none"), wanted.FS},
 		{"size", existing.Size.String(), wanted.Size.String()},
+		{"takeover", policy(existing).String(), policy(wanted).String()},
 	} {
 		if _, given := options[c.key]; given && c.is != c.asked {
 			return fmt.Errorf("volume %s exists with %s %s, not %s: leave the option out or choose another name",
@@ -181,6 +191,10 @@ func contradiction(existing, wanted store.Volume, options map[string]string) err
 	}
 	return nil
 }
+
+// policy says how another host may take the volume from one that seems dead. One that is not known, a newer plugin's, is
+// taken by order only.
+func policy(v store.Volume) lease.Policy { return lease.Policy(v.Takeover) }
 
 // kind names a volume's back end.
 func kind(v store.Volume) string { return cmp.Or(v.Backend, backend.KindDir) }

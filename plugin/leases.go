@@ -58,7 +58,7 @@ func (d *Driver) acquire(ctx context.Context, s *store.Store, v volume) (lease.L
 		// A heartbeat that stood still before the lease was there says nothing about its holder.
 		still := min(sight.Still, d.watch.Age(current, d.cfg.Clock()))
 		watched := lease.Watched{Still: still, Beat: sight.Beats > first.Beats}
-		verdict := lease.Decide(current, d.self, watched, lease.Terms{After: d.cfg.TakeAfter, Anew: v.Epoch == 0})
+		verdict := lease.Decide(current, d.self, watched, lease.Terms{After: d.cfg.TakeAfter, Policy: policy(v.Volume), Anew: v.Epoch == 0})
 		if verdict == lease.Keep || verdict == lease.Take {
 			won, err := d.win(s, v, current, verdict)
 			if errors.Is(err, lease.ErrTaken) && pause(ctx, watchPause) {
@@ -68,7 +68,7 @@ func (d *Driver) acquire(ctx context.Context, s *store.Store, v volume) (lease.L
 		}
 		outOfTime := limited && time.Until(deadline) < mountTime
 		if verdict == lease.Refuse || outOfTime || !pause(ctx, watchPause) {
-			return current, &lease.HeldError{Lease: current, Still: sight.Still, After: d.cfg.TakeAfter}
+			return current, &lease.HeldError{Lease: current, Still: sight.Still, After: d.cfg.TakeAfter, Policy: policy(v.Volume)}
 		}
 	}
 }

@@ -72,7 +72,7 @@ func (d *Driver) Inspect(ctx context.Context, name string) (admin.Detail, error)
 
 // detail is what memory has of a volume.
 func (d *Driver) detail(v volume) admin.Detail {
-	detail := admin.Detail{Volume: d.summary(v), ID: v.ID, Created: v.Created, Used: v.Used, UID: v.UID, GID: v.GID, Mode: v.Mode.String(),
+	detail := admin.Detail{Volume: d.summary(v), ID: v.ID, Created: v.Created, Used: v.Used, UID: v.UID, GID: v.GID, Mode: v.Mode.String(), Takeover: policy(v.Volume).String(),
 		MountIDs: v.Holds, HolderBoot: v.seen.Boot, Unguarded: v.seen.Unguarded}
 	if kind(v.Volume) == backend.KindImage {
 		detail.Image = backend.ImageName(v.seen.Image)

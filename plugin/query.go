@@ -73,7 +73,8 @@ func (d *Driver) mountpoint(v *volume) string {
 func (d *Driver) statusLocked(v *volume) map[string]any {
 	status := map[string]any{
 		"class": v.Class, "backend": kind(v.Volume), "state": v.phase(d.self), "mounts": holdsOrNone(v), "lastError": v.problem,
-		"host": d.self.Host, "store": "ok",
+		"takeover": policy(v.Volume).String(),
+		"host":     d.self.Host, "store": "ok",
 	}
 	if v.Size > 0 {
 		status["fs"], status["size"] = v.FS, v.Size.String()

@@ -63,7 +63,7 @@ func (d *Driver) stillHeld(s *store.Store, v volume) (bool, error) {
 // readopt continues the use of a volume: same lease, or the next one if it was released meanwhile, and
 // mounted again. If another host has it, the containers here are too late.
 func (d *Driver) readopt(ctx context.Context, s *store.Store, v volume) error {
-	verdict := lease.Decide(v.seen, d.self, lease.Watched{}, lease.Terms{After: d.cfg.TakeAfter})
+	verdict := lease.Decide(v.seen, d.self, lease.Watched{}, lease.Terms{After: d.cfg.TakeAfter, Policy: policy(v.Volume)})
 	if verdict != lease.Keep && verdict != lease.Take {
 		d.lose(v, v.seen)
 		return nil

@@ -40,10 +40,14 @@ func (d *Driver) takeOver(ctx context.Context, name string, order admin.Order) (
 	if err != nil {
 		return admin.Taken{}, err
 	}
-	if err := d.takeable(current, name); err != nil {
+	if stored, err := s.Read(name); err == nil {
+		v.Volume = stored // which counts; an operator may have changed its policy there
+	}
+	terms := lease.Terms{After: 2 * d.cfg.Heartbeat, Policy: policy(v.Volume), Ordered: true}
+	if err := d.takeable(current, name, terms.Policy); err != nil {
 		return admin.Taken{}, err
 	}
-	if err := d.awaitSilence(ctx, s, current, order); err != nil {
+	if err := d.awaitSilence(ctx, s, current, order, terms); err != nil {
 		return admin.Taken{}, err
 	}
 	// One step, so that a crash leaves the volume either as it was or free.
@@ -61,23 +65,24 @@ func (d *Driver) takeOver(ctx context.Context, name string, order admin.Order) (
 }
 
 // takeable tells whether there is somebody to take the volume from.
-func (d *Driver) takeable(current lease.Lease, name string) error {
+func (d *Driver) takeable(current lease.Lease, name string, policy lease.Policy) error {
 	switch {
 	case current.Epoch == 0 || current.State == lease.Released:
 		return fmt.Errorf("volume %s is held by no host: there is nothing to take over, mount it where it is wanted", name)
 	case current.Host == d.self.Host:
 		return fmt.Errorf("volume %s is held by this host itself (%s, epoch %d): there is nothing to take over, "+
 			"stop its containers here", name, d.self.Host, current.Epoch)
+	case policy == lease.Never:
+		return &lease.HeldError{Lease: current, Policy: policy}
 	}
 	return nil
 }
 
 // awaitSilence watches the holder's heartbeat for two beats at most, and refuses if it moves.
-func (d *Driver) awaitSilence(ctx context.Context, s *store.Store, current lease.Lease, order admin.Order) error {
+func (d *Driver) awaitSilence(ctx context.Context, s *store.Store, current lease.Lease, order admin.Order, terms lease.Terms) error {
 	if order.EvenIfAlive {
 		return nil
 	}
-	terms := lease.Terms{After: 2 * d.cfg.Heartbeat, Ordered: true}
 	var first *lease.Sight
 	for {
 		sight, err := d.look(s, current.Host)

@@ -3,10 +3,15 @@ package plugin_test
 import (
 	"bytes"
 	"context"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	api "github.com/docker/go-plugins-helpers/volume"
 	"github.com/hashicorp/go-hclog"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -14,6 +19,7 @@ import (
 	"mooring/plugin"
 	"mooring/plugin/admin"
 	"mooring/plugin/backend"
+	"mooring/plugin/lease"
 	"mooring/plugin/mounts"
 )
 
@@ -103,6 +109,77 @@ func TestNothingToTakeOver(t *testing.T) {
 			assert.EqualError(t, err, want)
 		}
 		assert.Equal(t, "mounted", h.state("own"))
+	})
+}
+
+func TestAVolumeIsTakenAsItsPolicySays(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := t.TempDir()
+		cfg := configure(t, "hostA", store)
+		cfg.Classes = append([]plugin.Class{{Name: "byclass", Pattern: regexp.MustCompile("^class"), Takeover: lease.Manual}}, plugin.DefaultClasses()...)
+		a, b := start(t, cfg), start(t, configure(t, "hostB", store))
+		for name, options := range map[string]map[string]string{"manual": {"takeover": "manual"}, "never": {"takeover": "never"}, "class": nil} {
+			require.NoError(t, a.Create(context.Background(), &api.CreateRequest{Name: name, Options: options}))
+			a.mount(name, "id1")
+		}
+		b.settled() // it learns the policies from the store
+		a.crash()
+		time.Sleep(time.Hour)
+		for name, want := range map[string]string{
+			"manual": "taken over by order only (takeover=manual); stop its container there, or, if that host is down for certain: mooring volumes takeover manual",
+			"class":  "taken over by order only (takeover=manual)",
+			"never":  "never taken over (takeover=never); stop its container there, or start that host again with its plugin",
+		} {
+			assert.Contains(t, b.refuseMount(name, "id2"), "is held by host hostA (epoch 1) and is "+want)
+			detail, err := b.Inspect(context.Background(), name)
+			require.NoError(t, err)
+			assert.Contains(t, want, "takeover="+detail.Takeover)
+			assert.Contains(t, want, "takeover="+b.get(name).Status["takeover"].(string))
+		}
+		order := admin.Order{Reason: "test", Force: true, EvenIfAlive: true}
+		for _, name := range []string{"manual", "class"} {
+			_, err := b.TakeOver(context.Background(), name, order)
+			require.NoError(t, err)
+			b.mount(name, "id2")
+		}
+		_, err := b.TakeOver(context.Background(), "never", order)
+		require.EqualError(t, err, "volume never is held by host hostA (epoch 1) and is never taken over (takeover=never); "+
+			"stop its container there, or start that host again with its plugin")
+
+		a = start(t, a.cfg)
+		a.settled()
+		a.mount("never", "id3")
+		a.unmount("never", "id3")
+		a.unmount("never", "id1")
+		b.mount("never", "id4")
+	})
+}
+
+func TestTakeoverOption(t *testing.T) {
+	h := start(t, configure(t, "hostA", t.TempDir()))
+	create := func(name, policy string) error {
+		return h.Create(context.Background(), &api.CreateRequest{Name: name, Options: map[string]string{"takeover": policy}})
+	}
+	assert.EqualError(t, create("v", "by hand"), `option takeover "by hand" is unknown: use auto, manual or never`)
+	require.NoError(t, create("v", "auto"))
+	require.NoError(t, create("v", "auto"), "equal options")
+	assert.EqualError(t, create("v", "never"), "volume v exists with takeover auto, not never: leave the option out or choose another name")
+}
+
+// A policy is changed in the store by hand: there the order looks.
+func TestAChangedPolicyCounts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := t.TempDir()
+		a, b := start(t, configure(t, "hostA", store)), start(t, configure(t, "hostB", store))
+		require.NoError(t, a.Create(context.Background(), &api.CreateRequest{Name: "v", Options: map[string]string{"takeover": "never"}}))
+		a.mount("v", "id1")
+		b.settled()
+		a.crash()
+		file := filepath.Join(store, "mooring/volumes/v/volume.json")
+		require.NoError(t, os.WriteFile(file, []byte(strings.Replace(readFile(t, file), `"never"`, `"manual"`, 1)), 0o600))
+		_, err := b.TakeOver(context.Background(), "v", admin.Order{Reason: "test", Force: true})
+		require.NoError(t, err)
+		b.mount("v", "id2")
 	})
 }
 

@@ -27,7 +27,7 @@ func TestAVolumesWholeLife(t *testing.T) {
 	v := h.get("elasticsearch1data")
 	assert.Equal(t, at, v.Mountpoint)
 	assert.Equal(t, map[string]any{"backend": "dir", "class": "data", "epoch": uint64(1), "holder": "hostA", "host": "hostA",
-		"lastError": "", "lease": v.Status["lease"], "mounts": map[string]int{"id1": 1}, "state": "mounted", "store": "ok"}, v.Status)
+		"lastError": "", "lease": v.Status["lease"], "mounts": map[string]int{"id1": 1}, "state": "mounted", "store": "ok", "takeover": "auto"}, v.Status)
 
 	h.unmount("elasticsearch1data", "id1")
 	assert.NoDirExists(t, at)
@@ -75,7 +75,7 @@ func TestOptions(t *testing.T) {
 		options map[string]string
 		want    string
 	}{
-		{map[string]string{"sise": "1g"}, `option "sise" is unknown: the options are backend, class, fs, gid, mode, size, uid`},
+		{map[string]string{"sise": "1g"}, `option "sise" is unknown: the options are backend, class, fs, gid, mode, size, takeover, uid`},
 		{map[string]string{"class": "gold"}, `class "gold" is unknown: the classes are anonymous, data, config, default`},
 		{map[string]string{"uid": "-1"}, `option uid "-1" is not a number such as 1000`},
 		{map[string]string{"uid": "elastic"}, `option uid "elastic" is not a number such as 1000`},

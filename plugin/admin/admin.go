@@ -69,6 +69,7 @@ type Detail struct {
 	UID        int            `json:"uid"`
 	GID        int            `json:"gid"`
 	Mode       string         `json:"mode"`
+	Takeover   string         `json:"takeover"`             // how another host may take it: auto, manual or never
 	Path       string         `json:"path"`                 // in the store
 	Image      string         `json:"image,omitempty"`      // the file there that is mounted
 	Mountpoint string         `json:"mountpoint,omitempty"` // where it is mounted here

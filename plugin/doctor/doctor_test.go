@@ -121,6 +121,22 @@ func TestFindingsAboutAVolume(t *testing.T) {
 	}
 }
 
+func TestTheRemedyFitsThePolicy(t *testing.T) {
+	for policy, want := range map[lease.Policy]string{
+		lease.Auto:   "the next mount, on any host, takes the volume over",
+		lease.Manual: "if nothing there uses the volume, mooring volumes takeover v --force --reason TEXT",
+		lease.Never:  "start that host again with its plugin: this volume is never taken over",
+	} {
+		v := away()
+		v.Still, v.Stored.Takeover = time.Minute, string(policy)
+		assert.Equal(t, want, doctor.ExamineVolume(facts(), v)[0].Fix)
+		v.HolderSeen = false
+		if policy != lease.Auto {
+			assert.Equal(t, want, doctor.ExamineVolume(facts(), v)[0].Fix)
+		}
+	}
+}
+
 // What a container may still be writing is never mended by the doctor.
 func TestNothingWithAContainerIsFixable(t *testing.T) {
 	for _, known := range []func(*doctor.Volume){

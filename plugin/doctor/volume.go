@@ -30,9 +30,20 @@ const (
 	ContainersUnknown     Kind = "containers-unknown"
 )
 
-// takeover is the order for a volume whose holder is known to be dead.
+// takeover is what to do if nothing on the holder uses the volume any more.
 func takeover(v Volume) string {
-	return fmt.Sprintf("mooring volumes takeover %s --force --reason TEXT", v.Name)
+	if policy(v) == lease.Never {
+		return "start that host again with its plugin: this volume is never taken over"
+	}
+	return fmt.Sprintf("if nothing there uses the volume, mooring volumes takeover %s --force --reason TEXT", v.Name)
+}
+
+// policy is how the volume may be taken over.
+func policy(v Volume) lease.Policy {
+	if v.Stored == nil {
+		return lease.Auto
+	}
+	return lease.Policy(v.Stored.Takeover)
 }
 
 // active tells whether somebody may write under a lease.
@@ -136,13 +147,16 @@ func containerWithoutLease(f Facts, v Volume) (Finding, bool) {
 func holderUnknown(f Facts, v Volume) (Finding, bool) {
 	return Finding{Kind: HolderUnknown, What: fmt.Sprintf("host %s has the lease (epoch %d) and never wrote a heartbeat to this store", v.Lease.Host, v.Lease.Epoch),
 		Why: "the lease was copied or its heartbeat deleted; nothing tells whether that host lives",
-		Fix: "if nothing there uses the volume, " + takeover(v)}, elsewhere(f, v) && !v.HolderSeen
+		Fix: takeover(v)}, elsewhere(f, v) && !v.HolderSeen
 }
 
 func holderSilent(f Facts, v Volume) (Finding, bool) {
-	l := v.Lease
+	l, fix := v.Lease, "the next mount, on any host, takes the volume over"
+	if policy(v) != lease.Auto {
+		fix = takeover(v)
+	}
 	return Finding{Kind: HolderSilent, What: fmt.Sprintf("host %s has the lease (epoch %d) and has been silent for %s", l.Host, l.Epoch, about(v.Still)),
-			Why: "it seems to be dead or cut off", Fix: "the next mount, on any host, takes the volume over"},
+			Why: "it seems to be dead or cut off", Fix: fix},
 		elsewhere(f, v) && v.HolderSeen && l.State == lease.Held && !l.Unguarded && v.Still >= f.TakeAfter
 }
 
@@ -150,7 +164,7 @@ func holderUnattended(f Facts, v Volume) (Finding, bool) {
 	l := v.Lease
 	return Finding{Kind: HolderUnattended, What: fmt.Sprintf("host %s has the lease (epoch %d), unattended: its plugin was stopped while containers used the volume", l.Host, l.Epoch),
 			Why: "it is never taken over by time",
-			Fix: "start the plugin there again; if nothing there uses the volume, " + takeover(v)},
+			Fix: "start the plugin there again; " + takeover(v)},
 		elsewhere(f, v) && v.HolderSeen && l.State == lease.Unattended
 }
 
@@ -158,7 +172,7 @@ func holderUnguarded(f Facts, v Volume) (Finding, bool) {
 	l := v.Lease
 	return Finding{Kind: HolderUnguarded, What: fmt.Sprintf("host %s has the lease (epoch %d), unguarded, and has been silent for %s", l.Host, l.Epoch, about(v.Still)),
 			Why: "nothing there stops its containers when it is cut off, so the lease is never taken over by time",
-			Fix: "bring that host back; if nothing there uses the volume, " + takeover(v)},
+			Fix: "bring that host back; " + takeover(v)},
 		elsewhere(f, v) && v.HolderSeen && l.State == lease.Held && l.Unguarded && v.Still >= f.TakeAfter
 }
 

@@ -87,6 +87,26 @@ const (
 	Never  Policy = "never"  // not at all: the holder gives it back, or starts again and takes it
 )
 
+// Policies are the policies by name.
+func Policies() []Policy { return []Policy{Auto, Manual, Never} }
+
+func (p Policy) String() string {
+	if p == Auto {
+		return "auto"
+	}
+	return string(p)
+}
+
+// ParsePolicy knows a policy by its name.
+func ParsePolicy(name string) (Policy, error) {
+	for _, p := range Policies() {
+		if name == p.String() {
+			return p, nil
+		}
+	}
+	return Auto, fmt.Errorf("takeover %q is unknown: use %s, %s or %s", name, Auto, Manual, Never)
+}
+
 // Terms are those of one who wants a lease.
 type Terms struct {
 	// After is how long a heartbeat must stand still before its host counts as dead: longer than that
@@ -124,9 +144,10 @@ func Decide(current Lease, self Identity, holder Watched, terms Terms) Verdict {
 
 // HeldError says that a volume is another host's, and what can be done about it.
 type HeldError struct {
-	Lease Lease
-	Still time.Duration // since the holder's last heartbeat
-	After time.Duration // when a heartbeat this old lets others take the volume
+	Lease  Lease
+	Still  time.Duration // since the holder's last heartbeat
+	After  time.Duration // when a heartbeat this old lets others take the volume
+	Policy Policy
 }
 
 func (e *HeldError) Error() string {
@@ -135,7 +156,15 @@ func (e *HeldError) Error() string {
 		return fmt.Sprintf("volume %s is held by host %s (epoch %d, unattended: its plugin was stopped while containers used the volume); "+
 			"start the plugin there again, or restart that host with its plugin", l.Volume, l.Host, l.Epoch)
 	}
-	if l.Unguarded {
+	switch {
+	case e.Policy == Never:
+		return fmt.Sprintf("volume %s is held by host %s (epoch %d) and is never taken over (takeover=%s); "+
+			"stop its container there, or start that host again with its plugin", l.Volume, l.Host, l.Epoch, e.Policy)
+	case e.Policy != Auto:
+		return fmt.Sprintf("volume %s is held by host %s (epoch %d) and is taken over by order only (takeover=%s); "+
+			"stop its container there, or, if that host is down for certain: mooring volumes takeover %s --force --reason TEXT",
+			l.Volume, l.Host, l.Epoch, e.Policy, l.Volume)
+	case l.Unguarded:
 		return fmt.Sprintf("volume %s is held by host %s (epoch %d, heartbeat %s ago, unguarded: nothing there stops its containers when "+
 			"the host is cut off); stop its container there, or restart that host with its plugin", l.Volume, l.Host, l.Epoch, e.Still.Round(time.Second))
 	}

@@ -193,4 +193,34 @@ func TestHeldErrorNamesTheHolderAndTheRemedy(t *testing.T) {
 	assert.ErrorContains(t, &lease.HeldError{Lease: l}, "hostB (epoch 3, unattended")
 	l.State, l.Unguarded = lease.Held, true
 	assert.ErrorContains(t, &lease.HeldError{Lease: l}, "heartbeat 0s ago, unguarded: nothing there stops its containers")
+	assert.EqualError(t, &lease.HeldError{Lease: l, Policy: lease.Manual},
+		"volume elasticsearch1data is held by host hostB (epoch 3) and is taken over by order only (takeover=manual); stop its container there, "+
+			"or, if that host is down for certain: mooring volumes takeover elasticsearch1data --force --reason TEXT")
+	assert.EqualError(t, &lease.HeldError{Lease: l, Policy: lease.Never},
+		"volume elasticsearch1data is held by host hostB (epoch 3) and is never taken over (takeover=never); "+
+			"stop its container there, or start that host again with its plugin")
+}
+
+func TestPolicies(t *testing.T) {
+	for name, want := range map[string]lease.Policy{"auto": lease.Auto, "manual": lease.Manual, "never": lease.Never} {
+		got, err := lease.ParsePolicy(name)
+		require.NoError(t, err)
+		assert.Equal(t, want, got)
+		assert.Equal(t, name, got.String())
+	}
+	for _, name := range []string{"", "Auto", "by hand"} {
+		_, err := lease.ParsePolicy(name)
+		assert.EqualError(t, err, `takeover "`+name+`" is unknown: use auto, manual or never`)
+	}
+	holder := lease.Lease{Volume: "v", Epoch: 3, Identity: lease.Identity{Host: "b"}, State: lease.Held}
+	silent := lease.Watched{Still: time.Hour}
+	for policy, want := range map[lease.Policy][2]lease.Verdict{
+		lease.Auto: {lease.Take, lease.Take}, lease.Manual: {lease.Refuse, lease.Take}, lease.Never: {lease.Refuse, lease.Refuse},
+		"of the future": {lease.Refuse, lease.Take},
+	} {
+		for n, ordered := range []bool{false, true} {
+			terms := lease.Terms{After: after, Policy: policy, Ordered: ordered}
+			assert.Equal(t, want[n], lease.Decide(holder, lease.Identity{Host: "a"}, silent, terms), "%s, ordered: %v", policy, ordered)
+		}
+	}
 }
