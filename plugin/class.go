@@ -36,20 +36,19 @@ type Class struct {
 const (
 	// byStore is the back end image on a store that other hosts see too, and else dir.
 	byStore = "auto"
-	// dataBackend is the back end of the class data.
-	dataBackend = backend.KindDir
 	// Images are sparse, so a size costs nothing until it is used.
 	defaultSize     = store.Size(10 << 30)
 	defaultDataSize = store.Size(100 << 30)
 )
 
 // DefaultClasses gives the volumes of node N, "…Ndata" and "…Nconfig", to the user that Elasticsearch's
-// images run as, 1000 of group 0, and everything else to root. 64 hexadecimal digits are what Docker
+// images run as, 1000 of group 0, and everything else to root. Data that other hosts can reach is in images, which a fence can
+// silence under their writers. 64 hexadecimal digits are what Docker
 // calls a volume that an image asks for and nobody named.
 func DefaultClasses() []Class {
 	return []Class{
 		{Name: "anonymous", Pattern: regexp.MustCompile(`^[0-9a-f]{64}$`), Mode: 0o755},
-		{Name: "data", Pattern: regexp.MustCompile(`[0-9]data$`), UID: 1000, Mode: 0o770, Backend: dataBackend, Size: defaultDataSize},
+		{Name: "data", Pattern: regexp.MustCompile(`[0-9]data$`), UID: 1000, Mode: 0o770, Backend: byStore, Size: defaultDataSize},
 		{Name: "config", Pattern: regexp.MustCompile(`[0-9]config$`), UID: 1000, Mode: 0o770},
 		{Name: "default", Pattern: regexp.MustCompile(``), Mode: 0o755},
 	}

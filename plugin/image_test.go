@@ -4,7 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
-	"regexp"
+	"strconv"
 	"testing"
 
 	api "github.com/docker/go-plugins-helpers/volume"
@@ -123,11 +123,19 @@ func TestBackEndByStore(t *testing.T) {
 	for shared, want := range map[plugin.Sharing]string{plugin.SharedYes: "image", plugin.SharedNo: "dir"} {
 		cfg := configure(t, "hostA", t.TempDir())
 		cfg.Shared = shared
-		cfg.Classes = []plugin.Class{{Name: "all", Pattern: regexp.MustCompile(""), Backend: "auto"}}
 		h := start(t, cfg)
-		h.create("v")
-		assert.Equal(t, want, h.get("v").Status["backend"])
-		require.NoError(t, h.Create(context.Background(), &api.CreateRequest{Name: "w", Options: map[string]string{"backend": "dir"}}))
-		assert.Equal(t, "dir", h.get("w").Status["backend"])
+		for _, name := range []string{"elasticsearch1data", "elasticsearch1config", "other"} {
+			h.create(name)
+		}
+		assert.Equal(t, want, h.get("elasticsearch1data").Status["backend"])
+		assert.Equal(t, "dir", h.get("elasticsearch1config").Status["backend"])
+		assert.Equal(t, "dir", h.get("other").Status["backend"])
+		require.NoError(t, h.Create(context.Background(), &api.CreateRequest{Name: "elasticsearch2data", Options: map[string]string{"backend": "dir"}}))
+		assert.Equal(t, "dir", h.get("elasticsearch2data").Status["backend"])
+
+		h = h.restart(func(c *plugin.Config) { c.Shared = plugin.Sharing(strconv.FormatBool(shared != plugin.SharedYes)) })
+		assert.Equal(t, want, h.get("elasticsearch1data").Status["backend"], "a volume stays what it is")
+		assert.DirExists(t, h.mount("elasticsearch1data", "id"))
+		h.unmount("elasticsearch1data", "id")
 	}
 }
