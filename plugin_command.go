@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"path/filepath"
 
 	"github.com/hashicorp/go-hclog"
 
@@ -20,6 +21,8 @@ type pluginCommand struct {
 	Socket    string `help:"Where the Docker engine calls." default:"/run/docker/plugins/mooring.sock" placeholder:"FILE"`
 	Host      string `help:"Name of this host among those that share the store. Default: one that is made up once and kept." env:"HOST" placeholder:"NAME"`
 	BootID    string `help:"Identifier of this boot of the host. Default: the kernel's." env:"BOOT_ID" placeholder:"ID"`
+	ConfigDir string `help:"Directory that the classes file is looked for in." default:"/config" placeholder:"DIR"`
+	Classes   string `help:"File with settings by volume name; it is read again when it changes, and need not exist." default:"mooring/classes.yaml" env:"CLASSES" placeholder:"FILE"`
 	Shared    string `help:"Whether other hosts see the store: auto (by its file system), true or false." enum:"auto,true,false" default:"auto" env:"SHARED"`
 }
 
@@ -31,7 +34,15 @@ func (c *pluginCommand) Run(ctx context.Context, logger hclog.Logger) error {
 	}
 	return plugin.Run(ctx, plugin.Config{
 		StoreDir: c.StoreDir, StateDir: c.StateDir, MountRoot: c.MountRoot, Socket: c.Socket,
-		Host: c.Host, BootID: c.BootID, Shared: plugin.Sharing(c.Shared), Log: logger.Named("plugin"),
+		ClassesFile: c.classesFile(), Host: c.Host, BootID: c.BootID, Shared: plugin.Sharing(c.Shared), Log: logger.Named("plugin"),
 		Guard: &guard.Client{Command: []string{binary, "guard"}, Log: logger.Named("plugin")},
 	})
+}
+
+// classesFile is "" if no file is wanted.
+func (c *pluginCommand) classesFile() string {
+	if c.Classes == "" || filepath.IsAbs(c.Classes) {
+		return c.Classes
+	}
+	return filepath.Join(c.ConfigDir, c.Classes)
 }

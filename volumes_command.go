@@ -61,6 +61,9 @@ func (*listVolumes) Run(ctx context.Context, group *volumesCommand, k *kong.Cont
 		if survey.Store != "ok" {
 			fmt.Fprintln(w, "store: "+survey.Store)
 		}
+		if survey.Classes != "" {
+			fmt.Fprintln(w, "classes: "+survey.Classes)
+		}
 	})
 }
 

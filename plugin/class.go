@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"mooring/plugin/backend"
+	"mooring/plugin/class"
 	"mooring/plugin/lease"
 	"mooring/plugin/store"
 )
@@ -20,54 +21,20 @@ var namePattern = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}$`)
 
 const nameForm = "a letter or digit, then up to 127 letters, digits, '_', '.' or '-'"
 
-// Class is the settings of volumes whose names match a pattern. Docker mostly sends no options, so
-// the name decides.
-type Class struct {
-	Name     string
-	Pattern  *regexp.Regexp
-	UID, GID int
-	Mode     store.Mode
-	Backend  string     // backend.KindDir, backend.KindImage or byStore; "" is backend.KindDir
-	FS       string     // of an image; "" is backend.Ext4
-	Size     store.Size // of an image; 0 is defaultSize
-	Takeover lease.Policy
-}
-
-const (
-	// byStore is the back end image on a store that other hosts see too, and else dir.
-	byStore = "auto"
-	// Images are sparse, so a size costs nothing until it is used.
-	defaultSize     = store.Size(10 << 30)
-	defaultDataSize = store.Size(100 << 30)
-)
-
-// DefaultClasses gives the volumes of node N, "…Ndata" and "…Nconfig", to the user that Elasticsearch's
-// images run as, 1000 of group 0, and everything else to root. Data that other hosts can reach is in images, which a fence can
-// silence under their writers. 64 hexadecimal digits are what Docker
-// calls a volume that an image asks for and nobody named.
-func DefaultClasses() []Class {
-	return []Class{
-		{Name: "anonymous", Pattern: regexp.MustCompile(`^[0-9a-f]{64}$`), Mode: 0o755},
-		{Name: "data", Pattern: regexp.MustCompile(`[0-9]data$`), UID: 1000, Mode: 0o770, Backend: byStore, Size: defaultDataSize},
-		{Name: "config", Pattern: regexp.MustCompile(`[0-9]config$`), UID: 1000, Mode: 0o770},
-		{Name: "default", Pattern: regexp.MustCompile(``), Mode: 0o755},
-	}
-}
-
 // describe is the volume that Create asks for: its class by name, then the options.
-func describe(classes []Class, name string, options map[string]string) (store.Volume, error) {
+func describe(classes []class.Class, name string, options map[string]string) (store.Volume, error) {
 	if !namePattern.MatchString(name) {
 		return store.Volume{}, fmt.Errorf("volume name %q is not allowed: use %s", name, nameForm)
 	}
 	if err := knownOptions(options); err != nil {
 		return store.Volume{}, err
 	}
-	class, err := classOf(classes, name, options)
+	c, err := classOf(classes, name, options)
 	if err != nil {
 		return store.Volume{}, err
 	}
-	v := store.Volume{Name: name, Class: class.Name, UID: class.UID, GID: class.GID, Mode: class.Mode,
-		Backend: class.Backend, FS: class.FS, Size: class.Size, Takeover: string(class.Takeover)}
+	v := store.Volume{Name: name, Class: c.Name, UID: c.UID, GID: c.GID, Mode: c.Mode, Backend: c.Backend, FS: c.FS, Size: c.Size,
+		Takeover: string(c.Takeover)}
 	if err := number(options, "uid", &v.UID); err != nil {
 		return v, err
 	}
@@ -107,7 +74,7 @@ func describeImage(options map[string]string, v *store.Volume) error {
 		v.FS = text
 	}
 	v.FS = cmp.Or(v.FS, backend.Ext4)
-	v.Size = cmp.Or(v.Size, defaultSize)
+	v.Size = cmp.Or(v.Size, class.DefaultSize)
 	if err := backend.CheckImage(v.FS, int64(v.Size)); err != nil {
 		return fmt.Errorf("volume %s: %w", v.Name, err)
 	}
@@ -117,7 +84,7 @@ func describeImage(options map[string]string, v *store.Volume) error {
 // settleBackend is a new volume with a back end for good, chosen by the store where its class says so. What only an
 // image has is left out of other volumes, and is an error if an option asked for it.
 func settleBackend(v store.Volume, shared bool, options map[string]string) (store.Volume, error) {
-	if v.Backend == byStore && shared {
+	if v.Backend == class.Auto && shared {
 		v.Backend = backend.KindImage
 	}
 	if v.Backend == backend.KindImage {
@@ -143,7 +110,7 @@ func knownOptions(options map[string]string) error {
 }
 
 // classOf is the class that is asked for, or else the first whose pattern matches.
-func classOf(classes []Class, name string, options map[string]string) (Class, error) {
+func classOf(classes []class.Class, name string, options map[string]string) (class.Class, error) {
 	wanted, given := options["class"]
 	var names []string
 	for _, c := range classes {
@@ -153,9 +120,9 @@ func classOf(classes []Class, name string, options map[string]string) (Class, er
 		names = append(names, c.Name)
 	}
 	if given {
-		return Class{}, fmt.Errorf("class %q is unknown: the classes are %s", wanted, strings.Join(names, ", "))
+		return class.Class{}, fmt.Errorf("class %q is unknown: the classes are %s", wanted, strings.Join(names, ", "))
 	}
-	return Class{}, fmt.Errorf("no class fits volume %s: the classes are %s", name, strings.Join(names, ", "))
+	return class.Class{}, fmt.Errorf("no class fits volume %s: the classes are %s", name, strings.Join(names, ", "))
 }
 
 func number(options map[string]string, key string, into *int) error {

@@ -10,6 +10,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"golang.org/x/sys/unix"
 
+	"mooring/plugin/class"
 	"mooring/plugin/guard"
 	"mooring/plugin/lease"
 )
@@ -48,10 +49,12 @@ type Config struct {
 	MountRoot string // where volumes are mounted; a managed plugin's propagatedMount
 	Socket    string // where the engine calls
 
-	Host    string  // this host's name, the same after a restart; "" generates one and keeps it in StateDir
-	BootID  string  // changes when the host's kernel starts; "" takes the kernel's
-	Shared  Sharing // "" is SharedAuto
-	Classes []Class // settings by volume name, first match wins; nil means DefaultClasses
+	Host   string  // this host's name, the same after a restart; "" generates one and keeps it in StateDir
+	BootID string  // changes when the host's kernel starts; "" takes the kernel's
+	Shared Sharing // "" is SharedAuto
+
+	ClassesFile string        // with classes that come before Classes, read again when it changes; "" is none, and it need not exist
+	Classes     []class.Class // settings by volume name, first match wins; nil means class.BuiltIn
 
 	Heartbeat  time.Duration // 0 means DefaultHeartbeat
 	TakeAfter  time.Duration // 0 means DefaultTakeAfter
@@ -73,6 +76,9 @@ func (c Config) complete() (Config, error) {
 		if !filepath.IsAbs(p.path) {
 			return c, fmt.Errorf("%s %q is not an absolute path such as /var/lib", p.name, p.path)
 		}
+	}
+	if c.ClassesFile != "" && !filepath.IsAbs(c.ClassesFile) {
+		return c, fmt.Errorf("classes file %q is not an absolute path such as /etc/mooring/classes.yaml", c.ClassesFile)
 	}
 	if c.BootID == "" {
 		id, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
@@ -102,7 +108,7 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.CallBudget, DefaultCallBudget)
 	setDefault(&c.ReapAfter, DefaultReapAfter)
 	if c.Classes == nil {
-		c.Classes = DefaultClasses()
+		c.Classes = class.BuiltIn()
 	}
 	if c.Guard == nil {
 		c.Guard = &guard.Alone{}

@@ -16,7 +16,7 @@ import (
 // storage is made when it is first mounted. A volume that exists already, here or by another host, is success unless an option contradicts it. Wrong names,
 // unknown options and a missing or full store are errors that leave nothing behind.
 func (d *Driver) Create(ctx context.Context, r *api.CreateRequest) error {
-	wanted, err := describe(d.cfg.Classes, r.Name, r.Options)
+	wanted, err := d.wanted(ctx, r)
 	if err != nil {
 		return err
 	}
@@ -27,6 +27,17 @@ func (d *Driver) Create(ctx context.Context, r *api.CreateRequest) error {
 		}
 		return contradiction(existing, wanted, r.Options)
 	}, nil)
+}
+
+// wanted is the volume that Create asks for.
+func (d *Driver) wanted(ctx context.Context, r *api.CreateRequest) (store.Volume, error) {
+	ctx, cancel := context.WithTimeout(ctx, d.cfg.CallBudget)
+	defer cancel()
+	classes, err := d.classes.now(ctx)
+	if err != nil {
+		return store.Volume{}, fmt.Errorf("create volume %s: %w", r.Name, err)
+	}
+	return describe(classes, r.Name, r.Options)
 }
 
 // obtain returns the volume of that name, made as wanted if there is none.

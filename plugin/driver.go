@@ -48,6 +48,7 @@ type Driver struct {
 	guard   Guard
 	self    lease.Identity
 	state   *statelog.Log
+	classes *classes
 	owned   *os.File // the state directory, locked for this process
 	locks   locks
 	watch   lease.Watch
@@ -109,6 +110,9 @@ func (d *Driver) load(stateDir string) error {
 	}
 	if d.state, err = statelog.Open(filepath.Join(stateDir, "state.log")); err != nil {
 		return err
+	}
+	if d.classes, err = newClasses(d.cfg.ClassesFile, d.cfg.Classes, d.state.Entries()); err != nil {
+		return errors.Join(err, d.state.Close())
 	}
 	for key, data := range d.state.Entries() {
 		name, ok := strings.CutPrefix(key, volumePrefix)

@@ -23,7 +23,7 @@ var _ admin.Driver = (*Driver)(nil)
 func (d *Driver) Survey() admin.Survey {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
-	survey := admin.Survey{Host: d.self.Host, Store: "ok", Volumes: make([]admin.Volume, 0, len(d.volumes))}
+	survey := admin.Survey{Host: d.self.Host, Store: "ok", Classes: d.classes.trouble(), Volumes: make([]admin.Volume, 0, len(d.volumes))}
 	if d.storeErr != nil {
 		survey.Store = d.storeErr.Error()
 	}

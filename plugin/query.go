@@ -89,6 +89,9 @@ func (d *Driver) statusLocked(v *volume) map[string]any {
 	if d.storeErr != nil {
 		status["store"] = d.storeErr.Error()
 	}
+	if trouble := d.classes.trouble(); trouble != "" {
+		status["classes"] = trouble
+	}
 	return status
 }
 

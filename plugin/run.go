@@ -57,8 +57,9 @@ func within(ctx context.Context, work func() error) error {
 // Run keeps this host's heartbeat and looks after volumes until ctx ends. It may return later when the
 // store does not answer.
 func (d *Driver) Run(ctx context.Context) error {
-	_, _ = d.usableStore() // noted in the status; each round looks again
 	var g errgroup.Group
+	g.Go(func() error { d.every(ctx, d.lookAtClasses); return nil })
+	_, _ = d.usableStore() // noted in the status; each round looks again
 	g.Go(func() error { d.every(ctx, d.heart); return nil })
 	g.Go(func() error { d.every(ctx, d.round); return nil })
 	g.Go(func() error { d.emptyTrash(ctx); return nil })

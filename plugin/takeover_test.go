@@ -19,6 +19,7 @@ import (
 	"mooring/plugin"
 	"mooring/plugin/admin"
 	"mooring/plugin/backend"
+	"mooring/plugin/class"
 	"mooring/plugin/lease"
 	"mooring/plugin/mounts"
 )
@@ -116,7 +117,7 @@ func TestAVolumeIsTakenAsItsPolicySays(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := t.TempDir()
 		cfg := configure(t, "hostA", store)
-		cfg.Classes = append([]plugin.Class{{Name: "byclass", Pattern: regexp.MustCompile("^class"), Takeover: lease.Manual}}, plugin.DefaultClasses()...)
+		cfg.Classes = append([]class.Class{{Name: "byclass", Pattern: regexp.MustCompile("^class"), Takeover: lease.Manual}}, class.BuiltIn()...)
 		a, b := start(t, cfg), start(t, configure(t, "hostB", store))
 		for name, options := range map[string]map[string]string{"manual": {"takeover": "manual"}, "never": {"takeover": "never"}, "class": nil} {
 			require.NoError(t, a.Create(context.Background(), &api.CreateRequest{Name: name, Options: options}))

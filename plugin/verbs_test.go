@@ -308,6 +308,7 @@ func TestBadConfigurations(t *testing.T) {
 		`store directory "s" is not an absolute path such as /var/lib`:                                 func(c *plugin.Config) { c.StoreDir = "s" },
 		`state directory "" is not an absolute path such as /var/lib`:                                  func(c *plugin.Config) { c.StateDir = "" },
 		`mount root "./m" is not an absolute path such as /var/lib`:                                    func(c *plugin.Config) { c.MountRoot = "./m" },
+		`classes file "c.yaml" is not an absolute path such as /etc/mooring/classes.yaml`:              func(c *plugin.Config) { c.ClassesFile = "c.yaml" },
 		`SHARED "maybe" is not one of auto, true, false`:                                               func(c *plugin.Config) { c.Shared = "maybe" },
 		`HOST "a/b" is not a name: a letter or digit, then up to 127 letters, digits, '_', '.' or '-'`: func(c *plugin.Config) { c.Host = "a/b" },
 	} {

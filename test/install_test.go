@@ -70,10 +70,39 @@ func TestStoryThePluginIsInstalledWithoutAnySettings(t *testing.T) {
 
 	docker(t, h, "volume", "rm", "elasticsearch1data")
 	docker(t, h, "plugin", "disable", "installed")
+	tellClasses(t, h)
+	docker(t, h, "plugin", "disable", "installed")
 	docker(t, h, "plugin", "rm", "installed")
 	umount, err := h.Command(within(t), "umount", "--lazy", "/var/lib")
 	require.NoError(t, err)
 	require.NoError(t, umount.Run())
+}
+
+// tellClasses gives the plugin a directory with a classes file: what it says counts, mistakes are told, and nothing is restarted.
+func tellClasses(t *testing.T, h *cell.Host) {
+	t.Helper()
+	config := t.TempDir()
+	file := filepath.Join(config, "mooring/classes.yaml")
+	require.NoError(t, os.Mkdir(filepath.Dir(file), 0o755))
+	require.NoError(t, os.WriteFile(file, []byte("classes:\n- {name: logs, match: log*, backend: image, size: 64m}\n"), 0o644))
+	docker(t, h, "plugin", "set", "installed", "config.source="+config)
+	docker(t, h, "plugin", "enable", "installed")
+	docker(t, h, "volume", "create", "-d", "installed", "log1")
+	status := []string{"volume", "inspect", "--format", "{{json .Status}}", "log1"}
+	assert.Contains(t, docker(t, h, status...), `"class":"logs"`)
+	assert.Contains(t, docker(t, h, status...), `"size":"64MiB"`)
+
+	require.NoError(t, os.WriteFile(file, []byte("classes:\n- {name: logs, match: log*}\n- {name: logs, match: log1, size: 7}\n"), 0o644))
+	await(t, "the mistakes to be told", func() error {
+		told, err := h.Docker(within(t), status...)
+		for _, mistake := range []string{"line 3: size", "line 3: class logs was there before", "line 3: match"} {
+			if err == nil && !strings.Contains(told, mistake) {
+				err = fmt.Errorf("%s is not in %s", mistake, told)
+			}
+		}
+		return err
+	})
+	docker(t, h, "volume", "rm", "log1")
 }
 
 // stamped copies the plugin's directory and adds a file: an engine refuses a second plugin whose content is the same to the

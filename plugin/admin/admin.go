@@ -42,7 +42,8 @@ type Driver interface {
 // Survey is all volumes of a host.
 type Survey struct {
 	Host    string   `json:"host"`
-	Store   string   `json:"store"` // "ok", or why it cannot be used
+	Store   string   `json:"store"`             // "ok", or why it cannot be used
+	Classes string   `json:"classes,omitempty"` // why the classes file is not in force
 	Volumes []Volume `json:"volumes"`
 }
 

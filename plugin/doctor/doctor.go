@@ -20,11 +20,13 @@ type Facts struct {
 	TakeAfter time.Duration // how long a heartbeat stands still before its host counts as dead
 	ReapAfter time.Duration // how long after a mount its container may still be on its way
 
-	StoreDir     string
-	StoreProblem string        // why the store cannot be used; then nothing else is known of it
-	Beaten       bool          // this host wrote a heartbeat since its plugin started
-	BeatAge      time.Duration // how long ago
-	Rival        bool          // another plugin beats under this host's name
+	StoreDir       string
+	StoreProblem   string // why the store cannot be used; then nothing else is known of it
+	ClassesProblem string // why the classes file is not in force
+
+	Beaten  bool          // this host wrote a heartbeat since its plugin started
+	BeatAge time.Duration // how long ago
+	Rival   bool          // another plugin beats under this host's name
 
 	Guarded    bool     // this host's containers are stopped when it is cut off, even without its plugin
 	GuardNotes []string // why not

@@ -161,14 +161,15 @@ func TestNothingWithAContainerIsFixable(t *testing.T) {
 
 func TestFindingsAboutTheHost(t *testing.T) {
 	for want, change := range map[doctor.Kind]func(*doctor.Facts){
-		doctor.StoreUnusable: func(f *doctor.Facts) { f.StoreProblem = "store /store is missing" },
-		doctor.RivalPlugin:   func(f *doctor.Facts) { f.Rival = true },
-		doctor.NoHeartbeat:   func(f *doctor.Facts) { f.BeatAge = 11 * time.Second },
-		doctor.NoGuard:       func(f *doctor.Facts) { f.Guarded = false },
-		doctor.HostGone:      func(f *doctor.Facts) { f.Hosts = []doctor.Host{{Name: "hostB", Age: 25 * time.Hour}} },
-		doctor.TrashFull:     func(f *doctor.Facts) { f.Trash = 2 },
-		doctor.HalfMadeFile:  func(f *doctor.Facts) { f.Drafts = []doctor.Draft{{Path: "/p", Age: time.Hour}} },
-		doctor.StrayFile:     func(f *doctor.Facts) { f.Strays = []string{"/p"} },
+		doctor.ClassesRefused: func(f *doctor.Facts) { f.ClassesProblem = "classes file /c is refused: line 1: no" },
+		doctor.StoreUnusable:  func(f *doctor.Facts) { f.StoreProblem = "store /store is missing" },
+		doctor.RivalPlugin:    func(f *doctor.Facts) { f.Rival = true },
+		doctor.NoHeartbeat:    func(f *doctor.Facts) { f.BeatAge = 11 * time.Second },
+		doctor.NoGuard:        func(f *doctor.Facts) { f.Guarded = false },
+		doctor.HostGone:       func(f *doctor.Facts) { f.Hosts = []doctor.Host{{Name: "hostB", Age: 25 * time.Hour}} },
+		doctor.TrashFull:      func(f *doctor.Facts) { f.Trash = 2 },
+		doctor.HalfMadeFile:   func(f *doctor.Facts) { f.Drafts = []doctor.Draft{{Path: "/p", Age: time.Hour}} },
+		doctor.StrayFile:      func(f *doctor.Facts) { f.Strays = []string{"/p"} },
 	} {
 		f := facts()
 		change(&f)
@@ -209,5 +210,5 @@ func TestEveryFindingIsInTheManual(t *testing.T) {
 			assert.Contains(t, string(manual), "| `"+string(match[1])+"` |")
 		}
 	}
-	assert.Equal(t, 28, kinds)
+	assert.Equal(t, 29, kinds)
 }

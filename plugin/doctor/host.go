@@ -9,14 +9,15 @@ import (
 
 // Findings about the host and the store as a whole.
 const (
-	StoreUnusable Kind = "store-unusable"
-	NoHeartbeat   Kind = "no-heartbeat"
-	RivalPlugin   Kind = "rival-plugin"
-	NoGuard       Kind = "no-guard"
-	HostGone      Kind = "host-gone"
-	TrashFull     Kind = "trash-not-emptied"
-	HalfMadeFile  Kind = "half-made-file"
-	StrayFile     Kind = "stray-file"
+	StoreUnusable  Kind = "store-unusable"
+	ClassesRefused Kind = "classes-refused"
+	NoHeartbeat    Kind = "no-heartbeat"
+	RivalPlugin    Kind = "rival-plugin"
+	NoGuard        Kind = "no-guard"
+	HostGone       Kind = "host-gone"
+	TrashFull      Kind = "trash-not-emptied"
+	HalfMadeFile   Kind = "half-made-file"
+	StrayFile      Kind = "stray-file"
 )
 
 // goneAfter is how old a heartbeat is before its host is worth a question. Maintenance takes hours.
@@ -31,6 +32,10 @@ func examineHost(f Facts) []Finding {
 	if f.StoreProblem != "" {
 		found = append(found, Finding{Kind: StoreUnusable, What: "the store cannot be used: " + f.StoreProblem,
 			Why: "no volume can be created, mounted or removed here", Fix: "mount the right directory at " + f.StoreDir + "; nothing else is known until then"})
+	}
+	if f.ClassesProblem != "" {
+		found = append(found, Finding{Kind: ClassesRefused, What: f.ClassesProblem,
+			Why: "new volumes do not get the settings that the file has for them", Fix: "correct the file; it is read again within seconds, see docs/classes.md"})
 	}
 	if f.Rival {
 		found = append(found, Finding{Kind: RivalPlugin, What: "another plugin runs under this host's name " + f.Self.Host,
