@@ -178,7 +178,7 @@ func (d *Driver) protected(ctx context.Context, name string, work func(context.C
 		}
 		d.note(name, err)
 	}()
-	return work(ctx)
+	return store.Explain(work(ctx))
 }
 
 // note publishes how the last verb on a volume went.

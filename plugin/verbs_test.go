@@ -195,7 +195,7 @@ func TestAFullStore(t *testing.T) {
 	assert.NoDirExists(t, filepath.Join(dir, "mooring/volumes/w"))
 	_, err = h.Get(context.Background(), &api.GetRequest{Name: "w"})
 	assert.Error(t, err, "nothing half-made is known")
-	assert.Contains(t, h.refuseMount("v", "id"), "no space left on device")
+	assert.Contains(t, h.refuseMount("v", "id"), "no space left on device: free space and inodes there (df, df -i)")
 	assert.False(t, h.mounted("v"))
 	assert.Contains(t, h.get("v").Status["lastError"], "no space left on device")
 
@@ -211,9 +211,13 @@ func TestAReadOnlyStore(t *testing.T) {
 	h := start(t, configure(t, "hostA", dir))
 	h.create("v")
 	require.NoError(t, unix.Mount("", dir, "", unix.MS_REMOUNT|unix.MS_RDONLY, ""))
-	require.ErrorIs(t, h.Create(context.Background(), &api.CreateRequest{Name: "w"}), unix.EROFS)
-	assert.Contains(t, h.refuseMount("v", "id"), "read-only file system")
-	h.get("v")
+	err := h.Create(context.Background(), &api.CreateRequest{Name: "w"})
+	require.ErrorIs(t, err, unix.EROFS)
+	assert.Contains(t, h.refuseMount("v", "id"), "store "+dir+": read-only file system: mount it read-write")
+	assert.Contains(t, h.get("v").Status["store"], "mount it read-write")
+	require.NoError(t, unix.Mount("", dir, "", unix.MS_REMOUNT, ""))
+	h.create("w")
+	h.mount("v", "id")
 }
 
 func TestAMissingOrSwappedStore(t *testing.T) {

@@ -31,7 +31,7 @@ func examineHost(f Facts) []Finding {
 	var found []Finding
 	if f.StoreProblem != "" {
 		found = append(found, Finding{Kind: StoreUnusable, What: "the store cannot be used: " + f.StoreProblem,
-			Why: "no volume can be created, mounted or removed here", Fix: "mount the right directory at " + f.StoreDir + "; nothing else is known until then"})
+			Why: "no volume can be created, mounted or removed here", Fix: "do what it says with " + f.StoreDir + "; nothing else is known until then"})
 	}
 	if f.ClassesProblem != "" {
 		found = append(found, Finding{Kind: ClassesRefused, What: f.ClassesProblem,

@@ -18,6 +18,8 @@ import (
 	"os"
 	"path/filepath"
 
+	"golang.org/x/sys/unix"
+
 	"mooring/plugin/durable"
 	"mooring/plugin/lease"
 )
@@ -40,9 +42,17 @@ type identity struct {
 // Open finds the store in dir. Expected is the UUID it had before; only if there was none, and dir
 // holds no volumes, a new store is made.
 func Open(dir, expected string) (*Store, error) {
+	s, err := find(dir, expected)
+	return s, Explain(err)
+}
+
+func find(dir, expected string) (*Store, error) {
 	resolved, err := filepath.EvalSymlinks(dir)
-	if err != nil {
+	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("store directory %s is missing (%w): create or mount it, or set store.source to a directory that exists", dir, err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("look for store directory %s: %w", dir, err)
 	}
 	s := &Store{dir: dir, root: filepath.Join(resolved, "mooring"), identity: identity{UUID: expected}}
 	if expected == "" {
@@ -88,8 +98,10 @@ func (s *Store) initialise() error {
 	return errors.Join(err, durable.SyncDir(filepath.Dir(s.root)))
 }
 
-// Check tells whether the directory still holds this store.
-func (s *Store) Check() error {
+// Check tells whether the directory still holds this store, and lets it be written.
+func (s *Store) Check() error { return Explain(s.check()) }
+
+func (s *Store) check() error {
 	found, err := s.read()
 	if errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("store %s is missing: %s should hold UUID %s; mount the right directory there", s.dir, s.file(), s.UUID())
@@ -100,6 +112,10 @@ func (s *Store) Check() error {
 	if found.UUID != s.UUID() {
 		return fmt.Errorf("store %s is another one: its UUID is %s, expected %s; mount the right directory there, "+
 			"or to go over to this one stop the plugin and move its state directory away", s.dir, found.UUID, s.UUID())
+	}
+	var fs unix.Statfs_t
+	if err := unix.Statfs(s.root, &fs); err == nil && fs.Flags&unix.ST_RDONLY != 0 {
+		return fmt.Errorf("store %s: %w", s.dir, unix.EROFS)
 	}
 	return nil
 }
@@ -125,10 +141,10 @@ func (s *Store) read() (identity, error) {
 		return identity{}, fmt.Errorf("read store %s: %w", s.dir, err)
 	}
 	var found identity
-	if err := json.Unmarshal(data, &found); err != nil || found.UUID == "" {
+	if err := json.Unmarshal(data, &found); err != nil || found.UUID == "" || found.Format < format {
 		return identity{}, fmt.Errorf("store file %s is unreadable: restore it as {\"format\":%d,\"uuid\":\"…\"}", s.file(), format)
 	}
-	if found.Format != format {
+	if found.Format > format {
 		return identity{}, fmt.Errorf("store %s has format %d, this plugin knows format %d: use the newer plugin on this host too",
 			s.dir, found.Format, format)
 	}
