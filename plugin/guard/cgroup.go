@@ -34,11 +34,15 @@ func hierarchies(table []byte) ([]hierarchy, error) {
 }
 
 // beside is the group that the guard of a host makes for itself: next to the one it was started in, so
-// that it belongs to the same part of the machine, but not to what is killed with the plugin.
+// that it belongs to the same part of the machine, but not to what is killed with the plugin. A Mesos agent that starts kills
+// what it finds in a group of its own and does not know, so there it is next to the agent's.
 func (h hierarchy) beside(host string) string {
 	name := "mooring-guard-" + host
 	if filepath.Base(h.path) == name {
 		return h.path
+	}
+	if above, _, inside := strings.Cut(filepath.Dir(h.path)+"/", "/mesos/"); inside {
+		return filepath.Join("/", above, name)
 	}
 	return filepath.Join(filepath.Dir(h.path), name)
 }
