@@ -26,6 +26,7 @@ type volumesCommand struct {
 	Inspect  inspectVolume `cmd:"" help:"Show everything about a volume: its lease, its containers on this host, where it is."`
 	Remove   removeVolume  `cmd:"" name:"rm" help:"Remove a volume for all hosts, also one that Docker does not know."`
 	Takeover takeOver      `cmd:"" help:"Take a volume from a host that is known to be dead, so that any host can mount it."`
+	Gone     hostGone      `cmd:"" help:"Take all volumes from a host that is gone for good, so that any host can mount them."`
 	Doctor   examine       `cmd:"" help:"Explain everything that does not fit between record, store and kernel."`
 }
 
@@ -165,19 +166,53 @@ type takeOver struct {
 	Name        string `arg:"" help:"The volume."`
 	Reason      string `help:"Why; it is logged." placeholder:"TEXT" env:"-"`
 	Force       bool   `help:"Say that nothing on the holder writes to the volume any more. It cannot be undone." env:"-"`
+	From        string `help:"Take it from this host only. Default: whichever holds it." placeholder:"HOST" env:"-"`
 	EvenIfAlive bool   `help:"Do it although the holder's heartbeat moves." env:"-"`
 }
 
 // Run takes over.
 func (c *takeOver) Run(ctx context.Context, group *volumesCommand, k *kong.Context) error {
-	taken, err := group.client().TakeOver(ctx, c.Name, admin.Order{Reason: c.Reason, Force: c.Force, EvenIfAlive: c.EvenIfAlive})
+	taken, err := group.client().TakeOver(ctx, c.Name, admin.Order{Reason: c.Reason, Force: c.Force, From: c.From, EvenIfAlive: c.EvenIfAlive})
 	if err != nil {
 		return err
 	}
-	return group.show(k.Stdout, taken, func(w io.Writer) {
-		fmt.Fprintf(w, "taken over %s from host %s (epoch %d): it is free under epoch %d, any host can mount it\n",
-			taken.Volume, taken.From, taken.FromEpoch, taken.Epoch)
+	return group.show(k.Stdout, taken, func(w io.Writer) { writeTaken(w, taken) })
+}
+
+func writeTaken(w io.Writer, t admin.Taken) {
+	fmt.Fprintf(w, "taken over %s from host %s (epoch %d): it is free under epoch %d, any host can mount it\n", t.Volume, t.From, t.FromEpoch, t.Epoch)
+}
+
+type hostGone struct {
+	Host        string `arg:"" help:"The host, as leases name it."`
+	Reason      string `help:"Why it is gone; it is logged." placeholder:"TEXT" env:"-"`
+	EvenIfAlive bool   `help:"Do it although the host's heartbeat moves." env:"-"`
+}
+
+// errLeft makes the exit status tell scripts that not all is free.
+var errLeft = errors.New("not all of the host's volumes were taken over")
+
+// Run takes over what the host held; it is an error if something is left.
+func (c *hostGone) Run(ctx context.Context, group *volumesCommand, k *kong.Context) error {
+	gone, err := group.client().Gone(ctx, c.Host, admin.GoneOrder{Reason: c.Reason, EvenIfAlive: c.EvenIfAlive})
+	if err != nil {
+		return err
+	}
+	err = group.show(k.Stdout, gone, func(w io.Writer) {
+		for _, t := range gone.Taken {
+			writeTaken(w, t)
+		}
+		for _, l := range gone.Left {
+			fmt.Fprintf(w, "left %s: %s\n", l.Volume, l.Error)
+		}
+		if len(gone.Taken)+len(gone.Left) == 0 {
+			fmt.Fprintf(w, "host %s holds no volume\n", gone.Host)
+		}
 	})
+	if err == nil && len(gone.Left) > 0 {
+		err = errLeft
+	}
+	return err
 }
 
 type examine struct {

@@ -40,6 +40,15 @@ func (*scriptedDriver) TakeOver(_ context.Context, name string, order admin.Orde
 	return admin.Taken{Volume: name, From: "hostB", FromEpoch: 2, Epoch: 3}, nil
 }
 
+func (*scriptedDriver) Gone(_ context.Context, host string, _ admin.GoneOrder) (admin.Gone, error) {
+	switch host {
+	case "burnt":
+		return admin.Gone{Host: host, Taken: []admin.Taken{{Volume: "v", From: host, FromEpoch: 2, Epoch: 3}}, Left: []admin.Left{{Volume: "w", Error: "unreadable"}}}, nil
+	default:
+		return admin.Gone{Host: host}, nil
+	}
+}
+
 func (d *scriptedDriver) Diagnose(context.Context) ([]doctor.Finding, error) { return d.findings, nil }
 
 func (d *scriptedDriver) Repair(context.Context) ([]admin.Repair, error) {
@@ -75,6 +84,10 @@ func TestVolumesCommand(t *testing.T) {
 		{[]string{"rm", "v", "--json"}, "{\n  \"removed\": \"v\"\n}\n", ""},
 		{[]string{"takeover", "v", "--force"}, "", "a takeover needs a reason, which is logged: give --reason TEXT"},
 		{[]string{"takeover", "v", "--force", "--reason", "burnt"}, "taken over v from host hostB (epoch 2): it is free under epoch 3, any host can mount it\n", ""},
+		{[]string{"gone", "burnt"}, "", "a takeover needs a reason, which is logged: give --reason TEXT"},
+		{[]string{"gone", "burnt", "--reason", "PSU"}, "taken over v from host burnt (epoch 2): it is free under epoch 3, any host can mount it\nleft w: unreadable\n",
+			"not all of the host's volumes were taken over"},
+		{[]string{"gone", "idle", "--reason", "PSU"}, "host idle holds no volume\n", ""},
 		{[]string{"doctor"}, "volume v: k\n  what: w\n  why it matters: y\n  fix: f (--fix does it)\n", "there are findings"},
 		{[]string{"doctor", "--fix"}, "volume v: k: mended\neverything fits\n", ""},
 		{[]string{"doctor"}, "everything fits\n", ""},

@@ -18,7 +18,7 @@ import (
 func (d *Driver) TakeOver(ctx context.Context, name string, order admin.Order) (admin.Taken, error) {
 	var taken admin.Taken
 	err := d.attend(ctx, name, func(ctx context.Context) (err error) {
-		taken, err = d.takeOver(ctx, name, order)
+		taken, err = d.takeOver(ctx, name, order, d.terms(true))
 		return err
 	}, nil)
 	if err != nil {
@@ -27,8 +27,13 @@ func (d *Driver) TakeOver(ctx context.Context, name string, order admin.Order) (
 	return taken, nil
 }
 
-// takeOver is TakeOver with the volume's lock held.
-func (d *Driver) takeOver(ctx context.Context, name string, order admin.Order) (admin.Taken, error) {
+// terms are those of an order: a short silence is enough. An operator's word also counts for leases that time never frees.
+func (d *Driver) terms(operators bool) lease.Terms {
+	return lease.Terms{After: 2 * d.cfg.Heartbeat, Ordered: operators}
+}
+
+// takeOver is TakeOver on these terms, with the volume's lock held.
+func (d *Driver) takeOver(ctx context.Context, name string, order admin.Order, terms lease.Terms) (admin.Taken, error) {
 	if err := d.learn(name); err != nil {
 		return admin.Taken{}, err
 	}
@@ -43,44 +48,48 @@ func (d *Driver) takeOver(ctx context.Context, name string, order admin.Order) (
 	if stored, err := s.Read(name); err == nil {
 		v.Volume = stored // which counts; an operator may have changed its policy there
 	}
-	terms := lease.Terms{After: 2 * d.cfg.Heartbeat, Policy: policy(v.Volume), Ordered: true}
-	if err := d.takeable(current, name, terms.Policy); err != nil {
+	terms.Policy = policy(v.Volume)
+	if err := d.takeable(current, name, order.From, terms); err != nil {
 		return admin.Taken{}, err
 	}
-	if err := d.awaitSilence(ctx, s, current, order, terms); err != nil {
+	if err := d.awaitSilence(ctx, s, current, order.EvenIfAlive, terms); err != nil {
 		return admin.Taken{}, err
 	}
 	// One step, so that a crash leaves the volume either as it was or free.
 	next := current.Next(name, d.self)
 	next.State = lease.Released
 	log := d.log.With("volume", name, "host", current.Host, "from", current.Epoch, "epoch", next.Epoch, "reason", order.Reason)
-	log.Warn("takeover ordered by an operator", "lease", current.State, "evenIfAlive", order.EvenIfAlive)
+	log.Warn("takeover ordered", "lease", current.State, "evenIfAlive", order.EvenIfAlive)
 	if next, err = d.leases(s).Create(current, next); err != nil {
 		return admin.Taken{}, fmt.Errorf("take volume %s over: %w", name, err)
 	}
-	log.Warn("volume taken over by an operator's order")
+	log.Warn("volume taken over by order")
 	v.seen = next
 	d.publish(v)
 	return admin.Taken{Volume: name, From: current.Host, FromEpoch: current.Epoch, Epoch: next.Epoch}, nil
 }
 
-// takeable tells whether there is somebody to take the volume from.
-func (d *Driver) takeable(current lease.Lease, name string, policy lease.Policy) error {
+// takeable tells whether there is somebody to take the volume from, on these terms; from names the only one, if it is not empty.
+func (d *Driver) takeable(current lease.Lease, name, from string, terms lease.Terms) error {
 	switch {
 	case current.Epoch == 0 || current.State == lease.Released:
 		return fmt.Errorf("volume %s is held by no host: there is nothing to take over, mount it where it is wanted", name)
 	case current.Host == d.self.Host:
 		return fmt.Errorf("volume %s is held by this host itself (%s, epoch %d): there is nothing to take over, "+
 			"stop its containers here", name, d.self.Host, current.Epoch)
-	case policy == lease.Never:
-		return &lease.HeldError{Lease: current, Policy: policy}
+	case terms.Policy == lease.Never:
+		return &lease.HeldError{Lease: current, Policy: terms.Policy}
+	case from != "" && current.Host != from:
+		return fmt.Errorf("volume %s is held by host %s (epoch %d), not by %s: name its holder", name, current.Host, current.Epoch, from)
+	case lease.Decide(current, d.self, lease.Watched{Still: terms.After}, terms) == lease.Refuse: // however silent
+		return fmt.Errorf("%w; or, if that host is down for good, let an operator say so: mooring volumes gone %s", &lease.HeldError{Lease: current, Policy: terms.Policy}, current.Host)
 	}
 	return nil
 }
 
 // awaitSilence watches the holder's heartbeat for two beats at most, and refuses if it moves.
-func (d *Driver) awaitSilence(ctx context.Context, s *store.Store, current lease.Lease, order admin.Order, terms lease.Terms) error {
-	if order.EvenIfAlive {
+func (d *Driver) awaitSilence(ctx context.Context, s *store.Store, current lease.Lease, evenIfAlive bool, terms lease.Terms) error {
+	if evenIfAlive {
 		return nil
 	}
 	var first *lease.Sight

@@ -40,7 +40,7 @@ func TestAnOperatorTakesADeadHostsVolume(t *testing.T) {
 		require.NoError(t, err)
 		assert.Equal(t, admin.Taken{Volume: "v", From: "hostA", FromEpoch: 1, Epoch: 2}, taken)
 		assert.Less(t, time.Since(begin), plugin.DefaultTakeAfter, "an order need not wait as long as a mount must")
-		for _, part := range []string{"takeover ordered by an operator: ", "volume=v", "host=hostA", "from=1", "epoch=2", `reason="its power supply burnt"`} {
+		for _, part := range []string{"takeover ordered: ", "volume=v", "host=hostA", "from=1", "epoch=2", `reason="its power supply burnt"`} {
 			assert.Contains(t, log.String(), part)
 		}
 		assert.NotEqual(t, "held elsewhere", b.state("v"))

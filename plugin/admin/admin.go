@@ -29,6 +29,8 @@ type Driver interface {
 	Dispose(ctx context.Context, name string) error
 	// TakeOver takes a volume from a host that an operator knows to be dead, for any host to mount.
 	TakeOver(ctx context.Context, name string, order Order) (Taken, error)
+	// Gone takes all volumes of a host that is gone for good, as far as they are meant and can be taken.
+	Gone(ctx context.Context, host string, order GoneOrder) (Gone, error)
 	// Diagnose returns what does not fit together.
 	Diagnose(ctx context.Context) ([]doctor.Finding, error)
 	// Repair mends the fixable findings, each after looking again, and returns these with the outcome.
@@ -86,6 +88,7 @@ type Detail struct {
 type Order struct {
 	Reason string `json:"reason"`
 	Force  bool   `json:"force"`
+	From   string `json:"from,omitempty"` // the only host that it may be taken from; empty: whoever holds it
 	// EvenIfAlive says that the holder's heartbeat does not matter: its containers are known to be down.
 	EvenIfAlive bool `json:"evenIfAlive,omitempty"`
 }
@@ -96,6 +99,29 @@ type Taken struct {
 	From      string `json:"from"`
 	FromEpoch uint64 `json:"fromEpoch"`
 	Epoch     uint64 `json:"epoch"`
+}
+
+// GoneOrder is the word that a host is gone for good: nothing on it writes any more, and it does not come back as it was.
+type GoneOrder struct {
+	Reason      string   `json:"reason"`
+	EvenIfAlive bool     `json:"evenIfAlive,omitempty"` // as in Order
+	Volumes     []string `json:"volumes,omitempty"`     // only these; empty: all in the store
+	// Guarded leaves alone what time would never free either: unattended and unguarded leases. The word then only
+	// shortens the wait.
+	Guarded bool `json:"guarded,omitempty"`
+}
+
+// Gone is what became of the volumes that a gone host held.
+type Gone struct {
+	Host  string  `json:"host"`
+	Taken []Taken `json:"taken"`
+	Left  []Left  `json:"left,omitempty"`
+}
+
+// Left is a volume that was not taken from a gone host.
+type Left struct {
+	Volume string `json:"volume"`
+	Error  string `json:"error"` // why
 }
 
 // Repair is what became of a fixable finding.

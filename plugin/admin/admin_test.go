@@ -29,6 +29,7 @@ type driver struct {
 	findings []doctor.Finding
 	health   error
 	order    admin.Order
+	gone     admin.GoneOrder
 	disposed string
 }
 
@@ -52,6 +53,11 @@ func (d *driver) Dispose(_ context.Context, name string) error {
 func (d *driver) TakeOver(_ context.Context, name string, order admin.Order) (admin.Taken, error) {
 	d.order = order
 	return admin.Taken{Volume: name, From: "hostB", FromEpoch: 1, Epoch: 2}, nil
+}
+
+func (d *driver) Gone(_ context.Context, host string, order admin.GoneOrder) (admin.Gone, error) {
+	d.gone = order
+	return admin.Gone{Host: host, Taken: []admin.Taken{}, Left: []admin.Left{{Volume: "v", Error: "why"}}}, nil
 }
 
 func (d *driver) Diagnose(context.Context) ([]doctor.Finding, error) { return d.findings, nil }
@@ -110,11 +116,17 @@ func TestOrdersAndAnswers(t *testing.T) {
 	require.NoError(t, client.Remove(ctx, "v"))
 	assert.EqualError(t, client.Remove(ctx, "w"), "in use; here", "one line")
 
-	order := admin.Order{Reason: "dead", Force: true, EvenIfAlive: true}
+	order := admin.Order{Reason: "dead", Force: true, From: "hostB", EvenIfAlive: true}
 	taken, err := client.TakeOver(ctx, "v", order)
 	require.NoError(t, err)
 	assert.Equal(t, admin.Taken{Volume: "v", From: "hostB", FromEpoch: 1, Epoch: 2}, taken)
 	assert.Equal(t, order, d.order)
+
+	word := admin.GoneOrder{Reason: "dead", Volumes: []string{"v"}, Guarded: true}
+	gone, err := client.Gone(ctx, "host/B", word)
+	require.NoError(t, err)
+	assert.Equal(t, admin.Gone{Host: "host/B", Taken: []admin.Taken{}, Left: []admin.Left{{Volume: "v", Error: "why"}}}, gone)
+	assert.Equal(t, word, d.gone)
 
 	report, err := client.Doctor(ctx)
 	require.NoError(t, err)
@@ -140,6 +152,10 @@ func TestBadRequests(t *testing.T) {
 		{"POST", "/v1/volumes/v/takeover", `{"reason":"dead","froce":true}`, 400,
 			`order is unreadable (json: unknown field "froce"): use {"reason": "why", "force": true}`},
 		{"POST", "/v1/volumes/v/takeover", ``, 400, `order is unreadable (EOF): use {"reason": "why", "force": true}`},
+		{"POST", "/v1/hosts/h/gone", `{}`, 400, "a takeover needs a reason, which is logged: give --reason TEXT"},
+		{"POST", "/v1/hosts/h/gone", `{"reason":"dead","force":true}`, 400, `order is unreadable (json: unknown field "force"): use {"reason": "why"}`},
+		{"POST", "/v1/hosts/h/gone", `{"reason":"dead","guarded":true,"evenIfAlive":true}`, 400,
+			"guarded and evenIfAlive exclude each other: the guard of a host that lives is not waited for"},
 		{"GET", "/v1/volumes/nosuch", ``, 404, "no such volume: nosuch"},
 		{"DELETE", "/v1/volumes/w", ``, 409, "in use; here"},
 		{"GET", "/v2/volumes", ``, 404, "no resource for GET /v2/volumes"},
@@ -155,6 +171,7 @@ func TestBadRequests(t *testing.T) {
 		assert.JSONEq(t, fmt.Sprintf(`{"error":%q}`, row.want), string(body))
 	}
 	assert.Empty(t, d.order, "nothing was ordered")
+	assert.Empty(t, d.gone, "nothing was ordered")
 }
 
 func TestProbes(t *testing.T) {

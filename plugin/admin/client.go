@@ -67,6 +67,12 @@ func (c *Client) TakeOver(ctx context.Context, name string, order Order) (Taken,
 	return answer, c.call(ctx, http.MethodPost, "/v1/volumes/"+url.PathEscape(name)+"/takeover", order, &answer)
 }
 
+// Gone takes the volumes of a host that is gone for good.
+func (c *Client) Gone(ctx context.Context, host string, order GoneOrder) (Gone, error) {
+	var answer Gone
+	return answer, c.call(ctx, http.MethodPost, "/v1/hosts/"+url.PathEscape(host)+"/gone", order, &answer)
+}
+
 // Report is what the doctor answers.
 type Report struct {
 	Repairs  []Repair         `json:"repairs,omitempty"`

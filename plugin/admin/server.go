@@ -49,6 +49,7 @@ func Handler(d Driver, log hclog.Logger) http.Handler {
 		"GET /v1/volumes/{name}":           s.inspect,
 		"DELETE /v1/volumes/{name}":        s.remove,
 		"POST /v1/volumes/{name}/takeover": s.takeover,
+		"POST /v1/hosts/{host}/gone":       s.gone,
 		"GET /v1/doctor":                   s.doctor,
 		"POST /v1/doctor/fix":              s.fix,
 		"/":                                unknown,
@@ -106,26 +107,59 @@ func (s *server) remove(r *http.Request) (any, error) {
 }
 
 func (s *server) takeover(r *http.Request) (any, error) {
-	decoder := json.NewDecoder(r.Body)
-	decoder.DisallowUnknownFields()
 	var order Order
-	if err := decoder.Decode(&order); err != nil {
-		return nil, problem{http.StatusBadRequest, fmt.Sprintf(`order is unreadable (%v): use {"reason": "why", "force": true}`, err)}
-	}
-	if err := order.check(); err != nil {
-		return nil, problem{http.StatusBadRequest, err.Error()}
+	if err := decode(r, &order, `{"reason": "why", "force": true}`); err != nil {
+		return nil, err
 	}
 	return s.driver.TakeOver(r.Context(), r.PathValue("name"), order)
 }
 
+func (s *server) gone(r *http.Request) (any, error) {
+	var order GoneOrder
+	if err := decode(r, &order, `{"reason": "why"}`); err != nil {
+		return nil, err
+	}
+	return s.driver.Gone(r.Context(), r.PathValue("host"), order)
+}
+
+// decode reads an order and checks it; example is the right form.
+func decode(r *http.Request, order interface{ check() error }, example string) error {
+	decoder := json.NewDecoder(r.Body)
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(order); err != nil {
+		return problem{http.StatusBadRequest, fmt.Sprintf("order is unreadable (%v): use %s", err, example)}
+	}
+	if err := order.check(); err != nil {
+		return problem{http.StatusBadRequest, err.Error()}
+	}
+	return nil
+}
+
+// checkReason says what is wrong with a reason.
+func checkReason(reason string) error {
+	switch {
+	case strings.TrimSpace(reason) == "":
+		return errors.New("a takeover needs a reason, which is logged: give --reason TEXT")
+	case len(reason) > reasonLimit || strings.ContainsAny(reason, "\r\n"):
+		return fmt.Errorf("the reason of a takeover is one line of at most %d bytes", reasonLimit)
+	}
+	return nil
+}
+
+// check says what is missing in an order.
+func (o GoneOrder) check() error {
+	if o.Guarded && o.EvenIfAlive {
+		return errors.New("guarded and evenIfAlive exclude each other: the guard of a host that lives is not waited for")
+	}
+	return checkReason(o.Reason)
+}
+
 // check says what is missing in an order.
 func (o Order) check() error {
-	switch {
-	case strings.TrimSpace(o.Reason) == "":
-		return errors.New("a takeover needs a reason, which is logged: give --reason TEXT")
-	case len(o.Reason) > reasonLimit || strings.ContainsAny(o.Reason, "\r\n"):
-		return fmt.Errorf("the reason of a takeover is one line of at most %d bytes", reasonLimit)
-	case !o.Force:
+	if err := checkReason(o.Reason); err != nil {
+		return err
+	}
+	if !o.Force {
 		return errors.New("a takeover cannot be undone, and a holder that still writes would destroy data: make sure that it is down and give --force")
 	}
 	return nil
