@@ -48,6 +48,8 @@ type Report struct {
 	Fault   Fault  // whose fault a failure is, as far as the sender knows
 	Message string // in words
 	UUID    string // set if the sender waits for an acknowledgement (raw bytes)
+	Begun   bool   // with Pending: its executor has it, so a container of it may exist
+	Host    string // with Alive: this host's name in the words of its volume driver; empty: not known
 	Ready   bool   // with Alive: the node has joined a cluster
 	Cluster string // with Ready: UUID of that cluster
 }
@@ -59,14 +61,18 @@ type Outcome int
 //
 //	Alive   RUNNING
 //	Pending STAGING STARTING KILLING
-//	Over    FINISHED KILLED ERROR DROPPED GONE GONE_BY_OPERATOR, and FAILED when our executor sent it, or when it never
-//	        registered with its agent and so never got the task
+//	Over    KILLED FAILED FINISHED, when our executor sent it: with it nothing of the node is left on its host
+//	Absent  ERROR DROPPED, FAILED when its executor never registered with its agent, the states of Over from anybody else, and
+//	        GONE from an agent or as the answer of a master whose agent does not know the task
+//	Gone    GONE_BY_OPERATOR, and GONE that a master says by itself
 //	Unsure  LOST UNKNOWN, and FAILED otherwise made up by agent or master: the executor died, its container may still write
 //	Away    UNREACHABLE
 const (
 	Pending Outcome = iota // says nothing new
 	Alive
 	Over   // certainly not running, volumes unmounted
+	Absent // not there: it never arrived, or its agent forgot it; a container that its executor began may still run
+	Gone   // its host is gone for good, with all that ran there
 	Unsure // may still be running
 	Away   // may still be running, on an agent that Mesos cannot reach
 )

@@ -174,12 +174,15 @@ func (p *placement) zone(h *host) string { return h.Attributes[p.turn.rules.Spre
 // stop it; for a while, because its last host serves it best.
 func (p *placement) waitsForLast(n Node) bool {
 	t := p.turn
-	if n.Phase == Lost && !t.rules.Fencing {
+	if n.mayRun() && !t.rules.Fencing {
 		return true
 	}
 	never := n.Place.Agent == "" || n.AgentGone || t.state.Agents[n.Place.Agent].waiting(t.now)
 	return !never && t.now.Sub(n.Since) < stickFor
 }
+
+// mayRun tells whether something of a node that is to be launched may still run at its last place.
+func (n Node) mayRun() bool { return n.Phase == Lost || n.Loose }
 
 // take removes a host from the choice: its offers are used up.
 func (p *placement) take(h *host) {
@@ -239,6 +242,7 @@ func (t *turn) launch(n *Node, h *host) {
 	if n.Phase == Lost {
 		t.kill(t.task(*n))
 	}
+	n.Loose, n.Begun = n.mayRun(), false // until an executor there says otherwise
 	ports := pickPorts(h.Ports)
 	n.Epoch++ // a late report of the lost task must not match the new one
 	n.Place = Place{Agent: h.Agent, Host: h.Host, HTTPPort: ports[0], TransportPort: ports[1], Zone: h.Attributes[t.rules.SpreadBy]}
@@ -263,6 +267,9 @@ func (t *turn) newTask(n Node) Task {
 	task := Task{
 		Framework: t.state.Framework, Node: n.ID, Epoch: n.Epoch, Place: n.Place, MemoryMB: t.rules.MemoryMB,
 		Seeds: t.state.seeds(), ClusterUUID: t.state.ClusterUUID, Joined: n.Joined, Settings: t.rules.Settings,
+	}
+	if n.Holder.Gone {
+		task.Gone = n.Holder.Host
 	}
 	if t.state.ClusterUUID == "" && slices.Contains(t.state.InitialMasters, NodeName(t.state.Framework, n.ID)) {
 		task.InitialMasters = t.state.InitialMasters

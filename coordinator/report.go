@@ -12,8 +12,10 @@ func (t *turn) report(r Report) {
 	n := t.state.node(id)
 	switch {
 	case !ours:
-	case n == nil || epoch != n.Epoch:
-		t.stale(r)
+	case n == nil:
+		t.stale(&Node{}, r)
+	case epoch != n.Epoch:
+		t.stale(n, r)
 	default:
 		t.current(n, r)
 	}
@@ -23,10 +25,14 @@ func (t *turn) report(r Report) {
 }
 
 // stale handles a report of a launch that was replaced, or that the state knows nothing of: it changes no node, and what it
-// reports must not run.
-func (t *turn) stale(r Report) {
-	if r.Outcome == Alive || r.Outcome == Pending {
+// reports must not run. Only what it says of its host counts.
+func (t *turn) stale(n *Node, r Report) {
+	switch r.Outcome {
+	case Alive, Pending:
+		t.speaks(r.Host)
 		t.kill(TaskRef{Task: r.Task, Agent: r.Agent})
+	case Gone:
+		n.holderGone(r.Agent)
 	}
 }
 
@@ -37,10 +43,15 @@ func (t *turn) current(n *Node, r Report) {
 	}
 	switch r.Outcome {
 	case Pending:
+		n.Begun = n.Begun || r.Begun && n.Phase == Claimed
 	case Alive:
 		t.alive(n, r)
 	case Over:
 		t.over(n, r)
+	case Absent:
+		t.absent(n, r)
+	case Gone:
+		t.gone(n, r)
 	case Unsure, Away:
 		t.unsure(n, r)
 	}
@@ -50,6 +61,8 @@ func (t *turn) current(n *Node, r Report) {
 func (t *turn) alive(n *Node, r Report) {
 	news := n.Phase != Running
 	t.enter(n, Running)
+	n.Loose = false // its executor has ended what an earlier one left there
+	t.holds(n, r)
 	if news {
 		t.tell(*n, t.state.seeds())
 	}
@@ -71,12 +84,63 @@ func (t *turn) joined(n *Node, r Report) {
 	delete(t.state.Agents, n.Place.Agent)
 }
 
+// holds notes where the node's volumes are held.
+func (t *turn) holds(n *Node, r Report) {
+	if n.Holder.Epoch != n.Epoch {
+		n.Holder = Holder{Epoch: n.Epoch, Agent: n.Place.Agent}
+	}
+	n.Holder.Gone = false
+	if r.Host != "" {
+		n.Holder.Host = r.Host
+	}
+	t.speaks(r.Host)
+}
+
+// speaks takes back what was said of a host: one that tells of itself is not gone.
+func (t *turn) speaks(host string) {
+	for i := range t.state.Nodes {
+		if h := &t.state.Nodes[i].Holder; h.Gone && h.Host == host {
+			h.Gone = false
+		}
+	}
+}
+
+// holderGone notes that an agent is gone for good, if the node's volumes are held there.
+func (n *Node) holderGone(agent string) {
+	if n.Holder.Agent != "" && n.Holder.Agent == agent {
+		n.Holder.Gone = true
+	}
+}
+
+// over frees a node's ID on the word of its executor, which has seen to it that nothing is left.
 func (t *turn) over(n *Node, r Report) {
+	n.Loose = false
 	if n.Phase == Vacant {
 		return
 	}
 	t.blame(n, r)
 	t.vacate(n)
+}
+
+// absent frees a node's ID, though not its last place, if a container may have been begun there: Mesos knows nothing of
+// containers that outlive their executor.
+func (t *turn) absent(n *Node, r Report) {
+	if n.Phase == Vacant {
+		return
+	}
+	n.Loose = n.Loose || n.Begun || n.Phase != Claimed
+	t.blame(n, r)
+	t.vacate(n)
+}
+
+// gone frees a node's ID with its place: nothing runs there any more, and the volumes may be taken from whoever held them there.
+func (t *turn) gone(n *Node, r Report) {
+	n.holderGone(r.Agent)
+	n.Loose = false
+	if n.Phase != Vacant {
+		t.vacate(n) // nobody is to blame
+	}
+	n.AgentGone = true
 }
 
 func (t *turn) unsure(n *Node, r Report) {
@@ -107,6 +171,7 @@ func (t *turn) blame(n *Node, r Report) {
 		t.blameAgent(n)
 	case FaultVolume:
 		n.NotBefore = t.now.Add(backoffVolume)
+		t.askForHolder(*n)
 	case FaultRefused:
 		t.hold(n, r.Message)
 	}

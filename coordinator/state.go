@@ -44,7 +44,10 @@ type Node struct {
 	Since     time.Time `json:"since"` // when the phase began
 	Place     Place     `json:"place"`
 	Intent    Intent    `json:"intent,omitempty"`
-	AgentGone bool      `json:"agent_gone,omitempty"` // while Lost: Mesos gave up the agent, so waiting for it is pointless
+	Begun     bool      `json:"begun,omitempty"`      // while Claimed: its executor has it, so a container of it may exist
+	Loose     bool      `json:"loose,omitempty"`      // a container that nobody accounts for may still run at Place
+	Holder    Holder    `json:"holder,omitzero"`      // who had the volumes last, as far as it is known
+	AgentGone bool      `json:"agent_gone,omitempty"` // while Lost or Vacant: Mesos gave up the agent, so waiting for it is pointless
 	Settled   bool      `json:"settled,omitempty"`    // heard of since the latest subscription
 	Asked     time.Time `json:"asked,omitzero"`       // latest reconciliation of this node
 	Killed    time.Time `json:"killed,omitzero"`      // latest kill sent to this epoch
@@ -54,6 +57,14 @@ type Node struct {
 	NotBefore time.Time `json:"not_before,omitzero"`  // backoff: no launch earlier
 	Held      string    `json:"held,omitempty"`       // why an operator must decide first (see Forgive); empty: nothing to decide
 	Problem   string    `json:"problem,omitempty"`    // latest failure in words
+}
+
+// Holder is where a node ran last, so that its volumes are held there if anywhere.
+type Holder struct {
+	Epoch uint64 `json:"epoch"` // that ran there
+	Agent string `json:"agent"`
+	Host  string `json:"host,omitempty"` // in the words of its volume driver; empty: not known
+	Gone  bool   `json:"gone,omitempty"` // for good, by Mesos' word: its volumes need not be waited for
 }
 
 // Agent is what is remembered of an agent on which launches failed.

@@ -128,7 +128,7 @@ func (t *turn) order(e Order) {
 	n.Intent = e.Intent
 }
 
-// forgive takes the operator's word: that a held node may begin anew, or that a lost one certainly does not run.
+// forgive takes the operator's word: that a held node may begin anew, or that a lost one, or what it left, certainly does not run.
 func (t *turn) forgive(e Forgive) {
 	n := t.state.node(e.Node)
 	switch {
@@ -138,6 +138,9 @@ func (t *turn) forgive(e Forgive) {
 		n.Held, n.Joined = "", false
 	case n.Phase == Lost:
 		t.vacate(n)
+		n.Loose = false
+	default:
+		n.Loose = false
 	}
 	n.Failures, n.NotBefore = 0, time.Time{}
 }

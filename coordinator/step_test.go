@@ -79,8 +79,8 @@ func TestWithoutFencingAHostThatIsGoneForGoodFreesItsNode(t *testing.T) {
 	s.rules.Fencing = false
 	s.running(1)
 	s.report(1, coordinator.Away)
-	s.report(1, coordinator.Over) // GONE_BY_OPERATOR
-	assert.Equal(t, []string{"1@a2/2"}, launches(s.after(time.Minute).offer("a2")))
+	s.report(1, coordinator.Gone)
+	assert.Equal(t, []string{"1@a2/2"}, launches(s.offer("a2")))
 }
 
 func TestANodeWaitsAWhileForItsLastAgent(t *testing.T) {

@@ -12,6 +12,7 @@ type Task struct {
 	InitialMasters []string `json:"initial_masters,omitempty"` // only while no cluster was ever seen
 	ClusterUUID    string   `json:"cluster_uuid,omitempty"`    // the only cluster this node may join, if known
 	Joined         bool     `json:"joined,omitempty"`          // has joined before: an empty data volume is a lost one
+	Gone           string   `json:"gone,omitempty"`            // host that had the volumes, in the volume driver's words, and is gone for good
 	Settings       Settings `json:"settings"`
 }
 
@@ -37,5 +38,6 @@ type RunReport struct {
 	Ready   bool   `json:"ready,omitempty"`   // the node has joined a cluster
 	Cluster string `json:"cluster,omitempty"` // UUID of that cluster
 	Version string `json:"version,omitempty"` // of Elasticsearch
+	Host    string `json:"host,omitempty"`    // this host's name in the words of its volume driver
 	Fault   Fault  `json:"fault,omitempty"`   // of a failure
 }

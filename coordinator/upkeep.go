@@ -46,6 +46,14 @@ func (t *turn) ask(due func(Node) bool) {
 	}
 }
 
+// askForHolder asks after the launch that had the volumes, when they are held elsewhere: Mesos may know by now that its agent
+// is gone for good.
+func (t *turn) askForHolder(n Node) {
+	if h := n.Holder; h.Agent != "" && h.Epoch != n.Epoch && !h.Gone {
+		t.do(Reconcile{Tasks: []TaskRef{{Task: TaskID(t.state.Framework, n.ID, h.Epoch), Agent: h.Agent}}})
+	}
+}
+
 // list asks for all tasks that Mesos knows of, which also brings to light those that the state does not.
 func (t *turn) list() {
 	t.state.Listed = t.now

@@ -40,12 +40,18 @@ func TestWhatStatesMean(t *testing.T) {
 		{mesos.TASK_FAILED, agent, reason(mesos.REASON_EXECUTOR_TERMINATED), `{"fault":2}`, coordinator.Unsure, coordinator.FaultNode},
 		{mesos.TASK_FAILED, master, reason(mesos.REASON_AGENT_REREGISTERED), "", coordinator.Unsure, coordinator.FaultNode},
 		{mesos.TASK_FAILED, agent, nil, "", coordinator.Unsure, coordinator.FaultNode},
-		{mesos.TASK_FAILED, agent, reason(mesos.REASON_CONTAINER_LAUNCH_FAILED), "", coordinator.Over, coordinator.FaultAgent},
-		{mesos.TASK_FAILED, agent, reason(mesos.REASON_EXECUTOR_REGISTRATION_TIMEOUT), "", coordinator.Over, coordinator.FaultAgent},
-		{mesos.TASK_ERROR, master, reason(mesos.REASON_TASK_INVALID), "", coordinator.Over, coordinator.FaultNode},
-		{mesos.TASK_DROPPED, master, reason(mesos.REASON_INVALID_OFFERS), "", coordinator.Over, coordinator.FaultNone},
-		{mesos.TASK_GONE, master, reason(mesos.REASON_RECONCILIATION), "", coordinator.Over, coordinator.FaultNone},
-		{mesos.TASK_GONE_BY_OPERATOR, master, nil, "", coordinator.Over, coordinator.FaultNone},
+		{mesos.TASK_FAILED, agent, reason(mesos.REASON_CONTAINER_LAUNCH_FAILED), "", coordinator.Absent, coordinator.FaultAgent},
+		{mesos.TASK_FAILED, agent, reason(mesos.REASON_EXECUTOR_REGISTRATION_TIMEOUT), "", coordinator.Absent, coordinator.FaultAgent},
+		{mesos.TASK_ERROR, master, reason(mesos.REASON_TASK_INVALID), "", coordinator.Absent, coordinator.FaultNode},
+		{mesos.TASK_ERROR, executor, nil, "", coordinator.Absent, coordinator.FaultNode},
+		{mesos.TASK_KILLED, agent, reason(mesos.REASON_TASK_KILLED_DURING_LAUNCH), "", coordinator.Absent, coordinator.FaultNone},
+		{mesos.TASK_KILLED, master, reason(mesos.REASON_RECONCILIATION), "", coordinator.Absent, coordinator.FaultNone},
+		{mesos.TASK_DROPPED, master, reason(mesos.REASON_INVALID_OFFERS), "", coordinator.Absent, coordinator.FaultNone},
+		{mesos.TASK_GONE, master, reason(mesos.REASON_RECONCILIATION), "", coordinator.Absent, coordinator.FaultNone},
+		{mesos.TASK_GONE, agent, reason(mesos.REASON_EXECUTOR_REREGISTRATION_TIMEOUT), "", coordinator.Absent, coordinator.FaultNone},
+		{mesos.TASK_GONE, master, reason(mesos.REASON_AGENT_REMOVED), "", coordinator.Gone, coordinator.FaultNone},
+		{mesos.TASK_GONE_BY_OPERATOR, master, reason(mesos.REASON_AGENT_REMOVED_BY_OPERATOR), "", coordinator.Gone, coordinator.FaultNone},
+		{mesos.TASK_GONE_BY_OPERATOR, master, reason(mesos.REASON_RECONCILIATION), "", coordinator.Gone, coordinator.FaultNone},
 		{mesos.TASK_LOST, master, nil, "", coordinator.Unsure, coordinator.FaultNone},
 		{mesos.TASK_LOST, executor, nil, `{"fault":1}`, coordinator.Unsure, coordinator.FaultAgent},
 		{mesos.TASK_UNKNOWN, master, nil, "", coordinator.Unsure, coordinator.FaultNone},
@@ -61,11 +67,14 @@ func TestWhatStatesMean(t *testing.T) {
 func TestReportsCarryWhatTheExecutorSays(t *testing.T) {
 	s := &mesos.TaskStatus{
 		TaskID: mesos.TaskID{Value: "es-1-2"}, AgentID: &mesos.AgentID{Value: "a1"}, State: mesos.TASK_RUNNING.Enum(),
-		Source: mesos.SOURCE_EXECUTOR.Enum(), Data: []byte(`{"ready":true,"cluster":"uuid","version":"8.19.5","unknown":1}`), UUID: []byte("0123456789abcdef"),
+		Source: mesos.SOURCE_EXECUTOR.Enum(), Data: []byte(`{"ready":true,"cluster":"uuid","version":"8.19.5","host":"h1","unknown":1}`), UUID: []byte("0123456789abcdef"),
 	}
 	assert.Equal(t, coordinator.Report{
-		At: at, Task: "es-1-2", Agent: "a1", Outcome: coordinator.Alive, UUID: "0123456789abcdef", Ready: true, Cluster: "uuid",
+		At: at, Task: "es-1-2", Agent: "a1", Outcome: coordinator.Alive, UUID: "0123456789abcdef", Ready: true, Cluster: "uuid", Host: "h1",
 	}, report(s, at))
+	for source, begun := range map[mesos.TaskStatus_Source]bool{mesos.SOURCE_EXECUTOR: true, mesos.SOURCE_MASTER: false} {
+		assert.Equal(t, begun, report(&mesos.TaskStatus{State: mesos.TASK_STARTING.Enum(), Source: &source}, at).Begun, source)
+	}
 	assert.Equal(t, "container launch failed: no image on a1", message(&mesos.TaskStatus{
 		Message: ptr("no image\n  on a1\n"), Reason: mesos.REASON_CONTAINER_LAUNCH_FAILED.Enum(),
 	}))

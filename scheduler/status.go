@@ -22,9 +22,10 @@ func report(s *mesos.TaskStatus, at time.Time) coordinator.Report {
 		Message: message(s),
 		UUID:    string(s.UUID),
 	}
+	r.Begun = r.Outcome == coordinator.Pending && fromExecutor(s)
 	switch {
 	case r.Outcome == coordinator.Alive:
-		r.Ready, r.Cluster = run.Ready, run.Cluster
+		r.Ready, r.Cluster, r.Host = run.Ready, run.Cluster, run.Host
 	case fromExecutor(s) && (s.GetState() == mesos.TASK_FAILED || s.GetState() == mesos.TASK_LOST): // it lost its container
 		r.Fault = run.Fault
 	default:
@@ -49,13 +50,28 @@ func outcome(s *mesos.TaskStatus) coordinator.Outcome {
 	switch s.GetState() {
 	case mesos.TASK_RUNNING:
 		return coordinator.Alive
-	case mesos.TASK_FINISHED, mesos.TASK_KILLED, mesos.TASK_ERROR, mesos.TASK_DROPPED, mesos.TASK_GONE, mesos.TASK_GONE_BY_OPERATOR:
-		return coordinator.Over
-	case mesos.TASK_FAILED:
-		if fromExecutor(s) || neverRan(s) {
+	case mesos.TASK_FINISHED, mesos.TASK_KILLED:
+		if fromExecutor(s) {
 			return coordinator.Over
 		}
+		return coordinator.Absent // killed before its executor had it, or known from hearsay: then the executor's own word is on its way
+	case mesos.TASK_FAILED:
+		switch {
+		case fromExecutor(s):
+			return coordinator.Over
+		case neverRan(s):
+			return coordinator.Absent
+		}
 		return coordinator.Unsure
+	case mesos.TASK_ERROR, mesos.TASK_DROPPED:
+		return coordinator.Absent
+	case mesos.TASK_GONE:
+		if s.GetSource() == mesos.SOURCE_MASTER && s.GetReason() != mesos.REASON_RECONCILIATION {
+			return coordinator.Gone
+		}
+		return coordinator.Absent // an agent that lives forgot it, or gave up its executor; Mesos does not know its container
+	case mesos.TASK_GONE_BY_OPERATOR:
+		return coordinator.Gone
 	case mesos.TASK_LOST, mesos.TASK_UNKNOWN:
 		return coordinator.Unsure
 	case mesos.TASK_UNREACHABLE:

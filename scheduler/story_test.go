@@ -172,3 +172,20 @@ func TestOffersOfOneAgentAreAcceptedTogether(t *testing.T) {
 	}
 	assert.InDelta(t, 1.0, cpus, 1e-9, "reserved and unreserved CPUs add up")
 }
+
+func TestANodeOfAnAgentMarkedGoneStartsElsewhereAndItsHostIsNamed(t *testing.T) {
+	r := newRig(t, 1)
+	r.agents(1, 2)
+	r.start()
+	r.running(1)
+	r.master.Update("es-1-1", mesos.TASK_RUNNING, []byte(`{"host":"h1"}`))
+	r.eventually(func() bool { return r.node(1).Holder.Host == "h1" }, "the holder of the volumes is known")
+	r.master.MarkGone(r.node(1).Place.Agent)
+	r.eventually(func() bool { n := r.node(1); return n.Phase == coordinator.Running && n.Epoch == 2 }, "node 1 runs again")
+	tasks := r.master.Tasks(mesos.TASK_RUNNING)
+	require.Len(t, tasks, 1)
+	var told coordinator.Task
+	require.NoError(t, json.Unmarshal(tasks[0].Data, &told))
+	assert.Equal(t, "h1", told.Gone)
+	assert.Equal(t, coordinator.Holder{Epoch: 2, Agent: r.node(1).Place.Agent}, r.node(1).Holder, "who has them now")
+}

@@ -133,6 +133,21 @@ func TestNodesSayWhyTheyWait(t *testing.T) {
 	assert.Equal(t, "next try in 1h0m0s after 2 failure(s): no such image", nodes[1]["waits"])
 	assert.Equal(t, "no offer fits: 14 with less than 2048 MB of memory", nodes[2]["waits"])
 	f.view.State.Nodes[2].Held = "volume es3data is empty"
+	elsewhere := &f.view.State.Nodes[1]
+	elsewhere.Failures, elsewhere.Problem = 0, "start container: volume es2data is held by host h7 (epoch 4, heartbeat 1s ago)"
+	for _, c := range []struct {
+		phase     coordinator.Phase
+		notBefore time.Time
+		want      string
+	}{
+		{coordinator.Vacant, time.Now().Add(time.Hour), "next try in 1h0m0s: " + elsewhere.Problem},
+		{coordinator.Vacant, time.Time{}, "no offer since the latest launch ended: " + elsewhere.Problem},
+		{coordinator.Claimed, time.Time{}, "launched again after: " + elsewhere.Problem},
+	} {
+		elsewhere.Phase, elsewhere.NotBefore = c.phase, c.notBefore
+		get(t, f, "/v1/nodes", &nodes)
+		assert.Equal(t, c.want, nodes[1]["waits"])
+	}
 	get(t, f, "/v1/nodes", &nodes)
 	assert.Equal(t, "held until an operator decides (forgive): volume es3data is empty", nodes[2]["waits"])
 }

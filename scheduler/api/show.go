@@ -153,15 +153,21 @@ func nodeOf(v scheduler.View, id coordinator.NodeID) node {
 	return n
 }
 
-// waits says why a node does not run.
+// waits says why a node does not run. A volume that another host holds is a problem that says so, with the holder's name.
 func waits(v scheduler.View, n coordinator.Node) string {
 	left := time.Until(n.NotBefore).Round(time.Second)
 	note := v.Notes[n.ID].Text
 	switch {
 	case n.Held != "":
 		return fmt.Sprintf("held until an operator decides (forgive): %s", n.Held)
-	case n.Phase == coordinator.Vacant && left > 0:
+	case n.Phase == coordinator.Vacant && left > 0 && n.Failures > 0:
 		return fmt.Sprintf("next try in %s after %d failure(s): %s", left, n.Failures, n.Problem)
+	case n.Phase == coordinator.Vacant && left > 0:
+		return fmt.Sprintf("next try in %s: %s", left, n.Problem)
+	case n.Phase == coordinator.Vacant && note == "" && n.Problem != "":
+		return "no offer since the latest launch ended: " + n.Problem
+	case n.Phase == coordinator.Claimed && n.Problem != "":
+		return "launched again after: " + n.Problem
 	case n.Phase == coordinator.Lost && note == "":
 		return "lost, and no offer so far: " + n.Problem
 	}
