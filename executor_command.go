@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 
@@ -11,12 +12,14 @@ import (
 	"mooring/executor/docker"
 	"mooring/executor/node"
 	"mooring/executor/process"
+	"mooring/plugin/admin"
 )
 
 // executorCommand is started by the Mesos agent with what the scheduler put on its command line.
 type executorCommand struct {
-	InContainer bool   `help:"The executor runs in the node's container (Docker containerizer)."`
-	DockerHost  string `help:"Docker engine, as in DOCKER_HOST." env:"DOCKER_HOST" placeholder:"URL"`
+	InContainer    bool   `help:"The executor runs in the node's container (Docker containerizer)."`
+	DockerHost     string `help:"Docker engine, as in DOCKER_HOST." env:"DOCKER_HOST" placeholder:"URL"`
+	DriverStateDir string `help:"State directory of Mooring's volume driver on this host." default:"/var/lib" placeholder:"DIR"`
 }
 
 // Run runs until the node has ended.
@@ -29,12 +32,32 @@ func (c *executorCommand) Run(ctx context.Context, logger hclog.Logger) (err err
 		}
 		return executor.Run(ctx, &process.Runtime{Binary: binary}, options)
 	}
+	options.Driver = volumeDriver{admin.NewClient(c.DriverStateDir)}
 	engine, err := docker.New(docker.Options{Host: c.DockerHost})
 	if err != nil {
 		return err
 	}
 	defer closing(engine, &err)
 	return executor.Run(ctx, engine, options)
+}
+
+// volumeDriver is the driver of this host behind its admin socket.
+type volumeDriver struct{ client *admin.Client }
+
+// Host implements [executor.Driver].
+func (d volumeDriver) Host(ctx context.Context) (string, error) {
+	survey, err := d.client.Volumes(ctx)
+	return survey.Host, err
+}
+
+// Gone implements [executor.Driver]. What time would never free stays as it is: Mesos knows of agents, not of containers that
+// outlive them.
+func (d volumeDriver) Gone(ctx context.Context, host, reason string, volumes []string) error {
+	gone, err := d.client.Gone(ctx, host, admin.GoneOrder{Reason: reason, Volumes: volumes, Guarded: true})
+	for _, left := range gone.Left {
+		err = errors.Join(err, errors.New(left.Error))
+	}
+	return err
 }
 
 // nodeCommand is the first process in a node's container.

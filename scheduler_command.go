@@ -38,6 +38,7 @@ type schedulerCommand struct {
 	Containerizer string        `help:"Mesos containerizer for executors: mesos or docker." enum:"mesos,docker" default:"mesos"`
 	ExecutorPath  string        `help:"Path of the mooring binary on every agent. Default: agents fetch it from the API." placeholder:"FILE"`
 	DockerHost    string        `help:"Docker engine on agents, as in DOCKER_HOST." placeholder:"URL"`
+	DriverState   string        `help:"State directory of Mooring's volume driver on agents, its state.source. Default: what agents' environment says, or /var/lib." name:"driver-state-dir" placeholder:"DIR"`
 
 	Nodes      int               `help:"Elasticsearch nodes at the very first start; later the API sets it." default:"3" aliases:"elasticsearchNodes"`
 	CPUs       float64           `help:"CPUs of a node." name:"cpus" default:"1" aliases:"elasticsearchCpu"`
@@ -131,7 +132,7 @@ func (c *schedulerCommand) options(logger hclog.Logger) (scheduler.Options, erro
 	o := scheduler.Options{
 		Role: c.Role, User: c.User, FailoverTimeout: c.Failover, Principal: c.Principal, NewFramework: c.NewFramework,
 		Containerizer: scheduler.Containerizer(c.Containerizer), ArtifactURL: "http://" + advertised + api.ArtifactPath,
-		ExecutorPath: c.ExecutorPath, DockerHost: c.DockerHost, Log: logger,
+		ExecutorPath: c.ExecutorPath, DockerHost: c.DockerHost, DriverState: c.DriverState, Log: logger,
 	}
 	if c.SecretFile == "" {
 		return o, nil

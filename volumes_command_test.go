@@ -3,8 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"os"
-	"path/filepath"
 	"testing"
 
 	"github.com/alecthomas/kong"
@@ -59,15 +57,7 @@ func (d *scriptedDriver) Repair(context.Context) ([]admin.Repair, error) {
 
 func TestVolumesCommand(t *testing.T) {
 	state := t.TempDir()
-	dir := filepath.Join(state, "mooring-host")
-	require.NoError(t, os.Mkdir(dir, 0o700))
-	l, err := admin.Listen(dir)
-	require.NoError(t, err)
-	driver := &scriptedDriver{findings: []doctor.Finding{{Kind: "k", Volume: "v", What: "w", Why: "y", Fix: "f", Fixable: true}}}
-	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan error, 1)
-	go func() { ended <- admin.Serve(ctx, l, admin.Handler(driver, nil)) }()
-	t.Cleanup(func() { cancel(); assert.NoError(t, <-ended) })
+	serveAdmin(t, state, &scriptedDriver{findings: []doctor.Finding{{Kind: "k", Volume: "v", What: "w", Why: "y", Fix: "f", Fixable: true}}})
 
 	for _, row := range []struct {
 		args      []string

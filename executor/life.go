@@ -55,6 +55,7 @@ type life struct {
 	task     coordinator.Task
 	endpoint string // of the agent
 	runtime  Runtime
+	driver   Driver // nil if there is none that could be asked
 	client   *elasticsearch.Client
 	reports  chan<- report
 	log      hclog.Logger
@@ -78,6 +79,7 @@ func (l *life) live(wanted context.Context) {
 	if err == nil {
 		beats.Go(func() { l.beat(beating) })
 		l.log.Info("container runs", "container", container.ID)
+		l.last.Host = l.hostName(wanted)
 		l.tell(report{state: mesos.TASK_RUNNING, text: "container " + containerName(l.task) + " runs", run: l.last})
 		err = l.watch(wanted, container)
 	}
@@ -113,6 +115,7 @@ func (l *life) begin(wanted context.Context) (Container, error) {
 	if err := l.dir().SetTask(l.task); err != nil {
 		return Container{}, &failure{oneLine(err), coordinator.FaultAgent}
 	}
+	l.freeVolumes(wanted)
 	container, err := l.runtime.Start(wanted, specOf(l.task, string(l.dir()), l.endpoint))
 	if err != nil {
 		return Container{}, &failure{oneLine(err), startFault(err)}

@@ -32,6 +32,7 @@ const TokenVariable = "MESOS_EXECUTOR_AUTHENTICATION_TOKEN"
 // Options are what an executor can be told beyond Mesos' own environment.
 type Options struct {
 	RunDir string       // shared with the node; "run" in the sandbox if empty
+	Driver Driver       // of the volumes; nil if it cannot be asked
 	Log    hclog.Logger // nil is silent
 }
 
@@ -40,6 +41,7 @@ type executor struct {
 	env     config.Config
 	agent   *agent
 	runtime Runtime
+	driver  Driver // may be nil
 	runDir  string
 	log     hclog.Logger
 
@@ -69,7 +71,7 @@ func Run(ctx context.Context, runtime Runtime, o Options) error {
 	}
 	log := o.Log.With("agent", env.AgentEndpoint)
 	e := &executor{
-		env: env, runtime: runtime, runDir: o.RunDir, log: log, reports: make(chan report),
+		env: env, runtime: runtime, driver: o.Driver, runDir: o.RunDir, log: log, reports: make(chan report),
 		agent: newAgent(env, os.Getenv(TokenVariable), log),
 	}
 	working := context.WithoutCancel(ctx) // what is under way when ctx ends is brought to its end
@@ -159,7 +161,7 @@ func (e *executor) begin(ctx context.Context, info mesos.TaskInfo, task coordina
 	wanted, order := context.WithCancelCause(ctx)
 	e.log = e.log.With("node", task.Node, "epoch", task.Epoch)
 	l := &life{
-		task: task, run: rundir.Dir(e.runDir), endpoint: e.env.AgentEndpoint, runtime: e.runtime, reports: e.reports, log: e.log,
+		task: task, run: rundir.Dir(e.runDir), endpoint: e.env.AgentEndpoint, runtime: e.runtime, driver: e.driver, reports: e.reports, log: e.log,
 		client: elasticsearch.NewClient(coordinator.Address(task.Place.Host, task.Place.HTTPPort), nil),
 	}
 	e.info, e.life, e.order = info, l, order

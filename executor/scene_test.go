@@ -32,6 +32,7 @@ type scene struct {
 	agent   *fakeAgent
 	runtime *runtimetest.Fake
 	using   executor.Runtime // the fake, unless a test has a real one
+	driver  executor.Driver  // nil, unless a test has one
 	cluster atomic.Value     // string: UUID that Elasticsearch answers with, empty while it forms
 	task    coordinator.Task
 	run     rundir.Dir
@@ -93,7 +94,9 @@ func (s *scene) start() {
 	ctx, cancel := context.WithCancel(context.Background())
 	s.cancel = cancel
 	s.t.Cleanup(cancel)
-	go func() { s.ended <- executor.Run(ctx, s.using, executor.Options{RunDir: string(s.run)}) }()
+	go func() {
+		s.ended <- executor.Run(ctx, s.using, executor.Options{RunDir: string(s.run), Driver: s.driver})
+	}()
 }
 
 // end waits for the executor to return.

@@ -17,6 +17,9 @@ const (
 	executorMemory = 32 * 1000 // thousandths of a MB
 )
 
+// driverStateVariable tells an executor where the volume driver keeps its state on the agent; see `mooring executor --help`.
+const driverStateVariable = "MOORING_DRIVER_STATE_DIR"
+
 // shutdownMargin is what an executor gets beyond the node's own time to stop. Mesos' default grace is 5 s in all.
 const shutdownMargin = 15 * time.Second
 
@@ -133,8 +136,10 @@ func (o Options) uris() []mesos.CommandInfo_URI {
 
 func (o Options) environment(t coordinator.Task) *mesos.Environment {
 	variables := []mesos.Environment_Variable{{Name: "ELASTICSEARCH_NODE_ID", Value: ptr(strconv.Itoa(int(t.Node)))}}
-	if o.DockerHost != "" && o.Containerizer == MesosContainerizer {
-		variables = append(variables, mesos.Environment_Variable{Name: "DOCKER_HOST", Value: ptr(o.DockerHost)})
+	for _, v := range []struct{ name, value string }{{"DOCKER_HOST", o.DockerHost}, {driverStateVariable, o.DriverState}} {
+		if v.value != "" && o.Containerizer == MesosContainerizer {
+			variables = append(variables, mesos.Environment_Variable{Name: v.name, Value: ptr(v.value)})
+		}
 	}
 	return &mesos.Environment{Variables: variables}
 }

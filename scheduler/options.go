@@ -38,6 +38,7 @@ type Options struct {
 	ArtifactURL   string        // where agents fetch the mooring binary; not used with ExecutorPath
 	ExecutorPath  string        // of the mooring binary on every agent
 	DockerHost    string        // engine that executors use, as in DOCKER_HOST; "" means theirs
+	DriverState   string        // state directory of Mooring's volume driver on every agent; "" means as the agents' environment says
 
 	Log hclog.Logger // nil is silent
 }
@@ -79,6 +80,8 @@ func (o Options) checkLaunch() error {
 		return fmt.Errorf("containerizer %q: use %q or %q", o.Containerizer, MesosContainerizer, DockerContainerizer)
 	case o.ExecutorPath != "" && !strings.HasPrefix(o.ExecutorPath, "/"):
 		return fmt.Errorf("executor path %q: use an absolute path, the same on every agent", o.ExecutorPath)
+	case o.DriverState != "" && !strings.HasPrefix(o.DriverState, "/"):
+		return fmt.Errorf("state directory of the volume driver %q: use an absolute path, the same on every agent", o.DriverState)
 	case o.ExecutorPath == "" && o.ArtifactURL == "":
 		return errors.New("neither executor path nor artifact URL: agents must find the mooring binary somewhere")
 	}

@@ -213,7 +213,7 @@ func TestPortsAreCutOutOfRanges(t *testing.T) {
 }
 
 func TestLaunchUnderTheMesosContainerizer(t *testing.T) {
-	o := Options{Containerizer: MesosContainerizer, User: "root", ArtifactURL: "http://s:31100/v1/artifact/mooring", DockerHost: "unix:///run/d.sock"}
+	o := Options{Containerizer: MesosContainerizer, User: "root", ArtifactURL: "http://s:31100/v1/artifact/mooring", DockerHost: "unix:///run/d.sock", DriverState: "/srv"}
 	info, err := o.taskInfo(launchOf(nil), []*mesos.Offer{rich()})
 	require.NoError(t, err)
 	assert.Equal(t, "es-3-4", info.TaskID.Value)
@@ -228,6 +228,7 @@ func TestLaunchUnderTheMesosContainerizer(t *testing.T) {
 		}},
 		Environment: &mesos.Environment{Variables: []mesos.Environment_Variable{
 			{Name: "ELASTICSEARCH_NODE_ID", Value: ptr("3")}, {Name: "DOCKER_HOST", Value: ptr("unix:///run/d.sock")},
+			{Name: "MOORING_DRIVER_STATE_DIR", Value: ptr("/srv")},
 		}},
 	}, info.Executor.Command)
 	var task coordinator.Task
@@ -241,13 +242,13 @@ func TestLaunchUnderTheMesosContainerizer(t *testing.T) {
 }
 
 func TestLaunchUnderTheDockerContainerizer(t *testing.T) {
-	o := Options{Containerizer: DockerContainerizer, ArtifactURL: "http://s:31100/v1/artifact/mooring", DockerHost: "unix:///run/d.sock"}
+	o := Options{Containerizer: DockerContainerizer, ArtifactURL: "http://s:31100/v1/artifact/mooring", DockerHost: "unix:///run/d.sock", DriverState: "/srv"}
 	e := o.executor(launchOf(nil).Task, nil)
 	assert.Equal(t, "executor", *e.Command.Value)
 	assert.Equal(t, []string{"--in-container"}, e.Command.Arguments)
 	assert.False(t, *e.Command.Shell)
 	assert.Len(t, e.Command.URIs, 1)
-	assert.Len(t, e.Command.Environment.Variables, 1, "the engine is not reached from inside the container")
+	assert.Len(t, e.Command.Environment.Variables, 1, "neither engine nor volume driver are reached from inside the container")
 	assert.Equal(t, "elasticsearch:8.19.5", e.Container.Docker.Image)
 	assert.Equal(t, mesos.ContainerInfo_DockerInfo_HOST, *e.Container.Docker.Network)
 	assert.Equal(t, []mesos.Parameter{{Key: "entrypoint", Value: "/mnt/mesos/sandbox/mooring"}, {Key: "user", Value: "0:0"}}, e.Container.Docker.Parameters)

@@ -290,6 +290,7 @@ func TestBadSettings(t *testing.T) {
 		"short timeout": {nil, func(o *scheduler.Options) { o.FailoverTimeout = time.Second }, "failover timeout 1s: use at least 1m"},
 		"containerizer": {nil, func(o *scheduler.Options) { o.Containerizer = "rkt" }, `containerizer "rkt": use "mesos" or "docker"`},
 		"relative path": {nil, func(o *scheduler.Options) { o.ExecutorPath = "mooring" }, `executor path "mooring": use an absolute path`},
+		"driver":        {nil, func(o *scheduler.Options) { o.DriverState = "lib" }, `state directory of the volume driver "lib": use an absolute path`},
 		"no binary":     {nil, func(o *scheduler.Options) { o.ExecutorPath = "" }, "neither executor path nor artifact URL"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -1,0 +1,78 @@
+package executor_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"mooring/coordinator"
+)
+
+// fakeDriver is a volume driver that remembers what it was told, and what had happened before.
+type fakeDriver struct {
+	host string
+	err  error
+	mu   sync.Mutex
+	told []string
+	seen func() []string // calls of the runtime
+}
+
+func (d *fakeDriver) Host(context.Context) (string, error) { return d.host, d.err }
+
+func (d *fakeDriver) Gone(_ context.Context, host, reason string, volumes []string) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.told = append(slices.Concat([]string{host, reason}, volumes), d.seen()...)
+	return d.err
+}
+
+func (d *fakeDriver) calls() []string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.told
+}
+
+func newDriverScene(t *testing.T) (*scene, *fakeDriver) {
+	s := newScene(t)
+	d := &fakeDriver{host: "h7", seen: s.runtime.Calls}
+	s.driver = d
+	return s, d
+}
+
+func TestTheHostsNameIsToldWithEachRunningState(t *testing.T) {
+	s, d := newDriverScene(t)
+	s.start()
+	s.launch()
+	require.Equal(t, coordinator.RunReport{Host: "h7"}, runReport(t, s.agent.untilStates("STARTING RUNNING")))
+	s.cluster.Store("U1")
+	status := s.agent.untilStates("STARTING RUNNING RUNNING")
+	require.Equal(t, coordinator.RunReport{Host: "h7", Ready: true, Cluster: "U1", Version: "8.19.5"}, runReport(t, status))
+	require.Empty(t, d.calls(), "nobody is gone")
+	s.stop()
+}
+
+func TestTheDriverHearsThatAHostIsGoneBeforeTheContainerStarts(t *testing.T) {
+	s, d := newDriverScene(t)
+	s.task.Gone = "h1"
+	s.start()
+	s.launch()
+	s.agent.untilStates("STARTING RUNNING")
+	require.Equal(t, []string{"h1", "Mesos says that its agent is gone for good (node 2 of es, launch 3)", "es2config", "es2data"}, d.calls())
+	require.Equal(t, []string{"start " + name}, s.runtime.Calls())
+	s.stop()
+}
+
+// The driver may refuse, or not be there: then it waits as for any dead host, or says at the mount who holds the volume.
+func TestANodeStartsWhateverTheDriverSays(t *testing.T) {
+	s, d := newDriverScene(t)
+	s.task.Gone, d.err = "h1", errors.New("host h1 is alive")
+	s.start()
+	s.launch()
+	require.Equal(t, coordinator.RunReport{}, runReport(t, s.agent.untilStates("STARTING RUNNING")))
+	require.NotEmpty(t, d.calls())
+	s.stop()
+}
