@@ -49,7 +49,9 @@ type Cell struct {
 type Options struct {
 	Hosts    int               // 0 means 1
 	Plugin   string            // directory of the managed plugin (config.json, rootfs), installed as mooring:latest; "" means none
-	Faults   string            // what test/cmd/faultfs builds to: each host reaches the store through a file system that can fail; "" means directly
+	Faults   string            // what test/cmd/faultfs builds to: hosts reach the store through a file system that can fail; "" means directly
+	Faulty   int               // how many hosts do so, from the first; 0 means all
+	StoreFS  string            // file system of the store's own: xfs, where files can be cloned, or ext4; "" means a directory on the machine's disk
 	Images   []string          // files for `docker load`, brought into every engine
 	Fast     bool              // an agent is unreachable after 3 s without answer instead of 75 s
 	Mesos    string            // directory of the Mesos programs; "" means /var/cache/mooring/mesos
@@ -64,6 +66,9 @@ func Up(ctx context.Context, dir string, o Options) (*Cell, error) {
 		return nil, err
 	}
 	if err := c.claimDirectory(); err != nil {
+		return nil, err
+	}
+	if err := c.makeStore(ctx, o.StoreFS); err != nil {
 		return nil, err
 	}
 	say := progress(o.Progress)
@@ -126,6 +131,9 @@ func plan(dir string, o Options) (*Cell, error) {
 	if n < 1 || n > maxHosts {
 		return nil, fmt.Errorf("%d hosts: a cell has 1 to %d", n, maxHosts)
 	}
+	if err := checkStore(o.StoreFS); err != nil {
+		return nil, err
+	}
 	dir, err := filepath.Abs(dir)
 	if err != nil {
 		return nil, fmt.Errorf("find directory of the cell: %w", err)
@@ -157,7 +165,9 @@ func plan(dir string, o Options) (*Cell, error) {
 		}
 	}
 	for i := range n {
-		c.Hosts = append(c.Hosts, c.planHost(i+1))
+		h := c.planHost(i + 1)
+		h.Faulty = c.Faults != "" && (o.Faulty == 0 || i < o.Faulty)
+		c.Hosts = append(c.Hosts, h)
 	}
 	return c, nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -30,7 +31,7 @@ func TestCell(t *testing.T) {
 		require.NoError(t, cell.Down(context.WithoutCancel(t.Context()), dir))
 	}
 	t.Cleanup(down)
-	c, err := cell.Up(t.Context(), dir, cell.Options{Hosts: 2, Fast: true, Plugin: stubPlugin(t, stub), Progress: func(s string) { t.Log(s) }})
+	c, err := cell.Up(t.Context(), dir, cell.Options{Hosts: 2, Fast: true, StoreFS: "xfs", Plugin: stubPlugin(t, stub), Progress: func(s string) { t.Log(s) }})
 	require.NoError(t, err)
 	s := &scene{c, c.HTTPClient()}
 	defer s.client.CloseIdleConnections()
@@ -45,6 +46,7 @@ func TestCell(t *testing.T) {
 	}{
 		{"hosts reach each other", s.hostsReachEachOther},
 		{"plugin gets its settings and shares the store", s.pluginSharesStore},
+		{"files of the store can be cloned", s.storeClones},
 		{"commands run where they are meant to", s.commandsRunInside},
 		{"it can be loaded again", s.loadsAgain},
 		{"freeze and thaw", s.freezeAndThaw},
@@ -85,6 +87,13 @@ func (s *scene) pluginSharesStore(t *testing.T) {
 		assert.Equal(t, []string{h.Name + " " + h.BootID + " true"}, readLines(t, filepath.Join(h.Dir, "state", "identity")))
 	}
 	assert.Equal(t, []string{"host1", "host2"}, readLines(t, filepath.Join(s.Store, "shared", "file")))
+}
+
+func (s *scene) storeClones(t *testing.T) {
+	from := filepath.Join(s.Store, "original")
+	require.NoError(t, os.WriteFile(from, []byte("text"), 0o600))
+	out, err := exec.Command("cp", "--reflink=always", from, from+".clone").CombinedOutput()
+	require.NoError(t, err, "%s", out)
 }
 
 func (s *scene) commandsRunInside(t *testing.T) {

@@ -71,22 +71,29 @@ func forgetNamespaces() error {
 	return err
 }
 
-// detachBelow unmounts what is mounted below a directory and frees the loop devices of files there.
+// detachBelow frees the loop devices of files below a directory and unmounts what is mounted there. A device that is mounted
+// is freed by its last unmount. The devices come first: once their store is unmounted they don't tell where their files are.
 func detachBelow(dir string) error {
+	problems := []error{freeLoops(dir)}
 	mounts, err := mountinfo.GetMounts(mountinfo.PrefixFilter(dir))
 	if err != nil {
 		return fmt.Errorf("list mounts: %w", err)
 	}
-	var problems []error
 	for i := len(mounts) - 1; i >= 0; i-- { // later mounts may lie on earlier ones
 		if err := unix.Unmount(mounts[i].Mountpoint, unix.MNT_DETACH); err != nil {
 			problems = append(problems, fmt.Errorf("unmount %s: %w", mounts[i].Mountpoint, err))
 		}
 	}
+	return errors.Join(problems...)
+}
+
+// freeLoops frees the loop devices of files below a directory, as far as it can.
+func freeLoops(dir string) error {
 	files, err := filepath.Glob("/sys/block/loop*/loop/backing_file")
 	if err != nil {
 		return fmt.Errorf("list loop devices: %w", err)
 	}
+	var problems []error
 	for _, file := range files {
 		backing, err := os.ReadFile(file)
 		if err != nil || !strings.HasPrefix(string(backing), dir+"/") {

@@ -11,7 +11,7 @@ import (
 // Store is the directory under which the host's plugin reaches the store: the cell's own, or a file system over it that can
 // fail. The latter is mounted on the host only.
 func (h *Host) Store() string {
-	if h.cell.Faults == "" {
+	if !h.Faulty {
 		return h.cell.Store
 	}
 	return h.faultyStore()
@@ -23,7 +23,7 @@ func (h *Host) faultSocket() string { return filepath.Join(h.Dir, "store.sock") 
 
 // mountStore starts the file system that can fail, as part of the host, and waits until it answers.
 func (h *Host) mountStore(ctx context.Context) error {
-	if h.cell.Faults == "" {
+	if !h.Faulty {
 		return nil
 	}
 	err := h.startIn(ctx, h.group()+"/store", "store", h.cell.Faults, "mount", "--socket="+h.faultSocket(), h.cell.Store, h.faultyStore())
@@ -37,10 +37,10 @@ func (h *Host) mountStore(ctx context.Context) error {
 	return nil
 }
 
-// Fault makes the store fail for this host, until Heal or another fault. The cell must have been made with faults.
+// Fault makes the store fail for this host, until Heal or another fault. The host must have been made with faults.
 func (h *Host) Fault(ctx context.Context, fault faultfs.Fault) error {
-	if h.cell.Faults == "" {
-		return fmt.Errorf("%s reaches the store directly: only a cell that is made with faults can have some", h.Name)
+	if !h.Faulty {
+		return fmt.Errorf("%s reaches the store directly: only a host that is made with faults can have some", h.Name)
 	}
 	if err := faultfs.Tell(ctx, h.faultSocket(), fault); err != nil {
 		return fmt.Errorf("on %s: %w", h.Name, err)

@@ -29,6 +29,7 @@ type Host struct {
 	AgentPID  int    `json:"agent_pid"`         // 0 while it does not run
 	BootID    string `json:"boot_id"`           // another after each boot
 	Dir       string `json:"directory"`         // its disk: engine, agent, plugin state, logs
+	Faulty    bool   `json:"faulty,omitempty"`  // reaches the store through a file system that can fail
 
 	cell *Cell
 }

@@ -26,6 +26,7 @@ func TestCellRefusesBadInput(t *testing.T) {
 		{"no image", "x", cell.Options{Images: []string{"/nowhere/image.tar"}}, "/nowhere/image.tar is missing; test/prepare makes"},
 		{"no plugin", "x", cell.Options{Plugin: "/nowhere"}, "/nowhere/config.json is missing"},
 		{"no Mesos", "x", cell.Options{Mesos: "/nowhere"}, "/nowhere/mesos-agent is missing; test/prepare makes"},
+		{"no such file system", "x", cell.Options{StoreFS: "fat"}, `file system "fat" of the store: use ext4 or xfs`},
 		{"directory in use", full, cell.Options{}, full + " is not empty; bring the cell in it down first"},
 	}
 	for _, row := range rows {

@@ -58,6 +58,21 @@ func assertNothingLeft(t *testing.T, c *cell.Cell) {
 	mounts, err := os.ReadFile("/proc/self/mountinfo")
 	require.NoError(t, err)
 	assert.NotContains(t, string(mounts), c.Dir, "mounts")
+	eventually(t, func() bool { return len(loopsOf(t, c.Dir)) == 0 }, "loop devices must be free")
+}
+
+// loopsOf returns the files below a directory that loop devices show.
+func loopsOf(t *testing.T, dir string) []string {
+	t.Helper()
+	devices, err := filepath.Glob("/sys/block/loop*/loop/backing_file")
+	require.NoError(t, err)
+	var files []string
+	for _, device := range devices {
+		if file, err := os.ReadFile(device); err == nil && strings.HasPrefix(string(file), dir+"/") {
+			files = append(files, string(file))
+		}
+	}
+	return files
 }
 
 // removeStrayGroup removes the control group that the stub's lingering process made for itself, outside the cell's own. It

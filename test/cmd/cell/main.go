@@ -46,13 +46,14 @@ type up struct {
 	Hosts  int      `help:"How many hosts." default:"4"`
 	Plugin string   `help:"Directory of the managed plugin; empty for none." default:"build/plugin"`
 	Image  []string `help:"Image files to load into every engine." default:"/var/cache/mooring/elasticsearch-8.19.5.tar"`
+	Store  string   `help:"File system of the shared store: xfs, ext4; empty for a directory." enum:"xfs,ext4," default:""`
 	Fast   bool     `help:"Mesos gives an agent up after 3 s instead of 75 s." default:"true" negatable:""`
 }
 
 func (u up) Run(ctx context.Context, c *commands) error {
 	begin := time.Now()
 	made, err := cell.Up(ctx, c.Dir, cell.Options{
-		Hosts: u.Hosts, Plugin: u.Plugin, Images: u.Image, Fast: u.Fast,
+		Hosts: u.Hosts, Plugin: u.Plugin, Images: u.Image, Fast: u.Fast, StoreFS: u.Store,
 		Progress: func(line string) { fmt.Println("cell:", line) },
 	})
 	if err != nil {
