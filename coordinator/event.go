@@ -87,6 +87,7 @@ const (
 	FaultVolume               // the volume is held by another host: the node waits, but briefly
 	FaultRefused              // the node refuses its volumes or its cluster: an operator decides
 	FaultNone                 // nobody's: killed on purpose, drained, or the launch never arrived
+	FaultHost                 // the host ended it: a fence, a restart of its engine, a dead executor; the node waits, but briefly if it was well
 )
 
 // AgentLost says that Mesos gave up an agent: no answer will come from it.

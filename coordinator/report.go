@@ -166,6 +166,11 @@ func (t *turn) blame(n *Node, r Report) {
 	case FaultNone:
 	case FaultNode:
 		t.fail(n)
+	case FaultHost:
+		if n.Ready {
+			n.Failures = 0
+		}
+		t.fail(n)
 	case FaultAgent:
 		t.fail(n)
 		t.blameAgent(n)

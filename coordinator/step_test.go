@@ -203,6 +203,28 @@ func TestAnAgentWhereThreeNodesFailedIsSetAside(t *testing.T) {
 	assert.Equal(t, []string{"1@good/2"}, launches(s.offer("bad", "good")))
 }
 
+func TestANodeThatItsHostEndedWaitsLongOnlyIfItNeverJoined(t *testing.T) {
+	s := newScript(t, 1)
+	ended := fault(coordinator.FaultHost, "container was ended from outside")
+	for range 5 {
+		s.after(time.Second).running(1)
+		s.report(1, coordinator.Over, ended)
+		assert.Equal(t, s.now.Add(time.Second), s.node(1).NotBefore)
+	}
+	for _, outcome := range []coordinator.Outcome{coordinator.Over, coordinator.Unsure} {
+		s.after(time.Minute).running(1)
+		s.report(1, outcome, ended)
+		assert.Equal(t, s.now.Add(time.Second), s.node(1).NotBefore)
+		for _, wait := range []time.Duration{2, 4, 8} {
+			require.NotEmpty(t, launches(s.after(time.Minute).offer("a1")))
+			s.report(1, coordinator.Alive)
+			s.report(1, outcome, ended)
+			assert.Equal(t, s.now.Add(wait*time.Second), s.node(1).NotBefore)
+		}
+	}
+	assert.Empty(t, s.state.Agents, "it goes back to its last agent, where the rest of it is")
+}
+
 func TestAVolumeHeldElsewhereIsRetriedSoonWithoutBlame(t *testing.T) {
 	s := newScript(t, 1)
 	for range 5 {

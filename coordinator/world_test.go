@@ -134,7 +134,7 @@ func (w *world) say(task string, o coordinator.Outcome) {
 	w.reports = append(w.reports, coordinator.Report{
 		Task: task, Agent: w.tasks[task].agent, Outcome: o, UUID: "u", Ready: o == coordinator.Alive, Cluster: "uuid",
 		Begun: o == coordinator.Pending, Host: w.tasks[task].agent,
-		Fault: rapid.SampledFrom([]coordinator.Fault{coordinator.FaultNode, coordinator.FaultAgent, coordinator.FaultVolume, coordinator.FaultNone}).Draw(w.t, "fault"),
+		Fault: rapid.SampledFrom([]coordinator.Fault{coordinator.FaultNode, coordinator.FaultAgent, coordinator.FaultVolume, coordinator.FaultNone, coordinator.FaultHost}).Draw(w.t, "fault"),
 	})
 }
 

@@ -67,7 +67,7 @@ func explain(exit Exit, status *rundir.Status, task coordinator.Task) *failure {
 	case status.Phase == rundir.Refused:
 		return &failure{status.Text, status.Fault}
 	case status.Phase != rundir.Ended:
-		return &failure{fmt.Sprintf("container was ended from outside with code %d", exit.Code), coordinator.FaultNode}
+		return &failure{fmt.Sprintf("container was ended from outside with code %d", exit.Code), coordinator.FaultHost}
 	case status.Text == "":
 		return &failure{fmt.Sprintf("Elasticsearch ended by itself with code %d", status.Code), status.Fault}
 	}

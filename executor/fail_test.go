@@ -44,7 +44,7 @@ func TestNodeEnds(t *testing.T) {
 			"Elasticsearch ended with code 1: unknown setting", coordinator.FaultNode},
 		"without words":  {&rundir.Status{Phase: rundir.Ended, Code: 3}, executor.Exit{Code: 3}, "Elasticsearch ended by itself with code 3", coordinator.FaultNode},
 		"out of memory":  {&rundir.Status{Phase: rundir.Started}, executor.Exit{Code: 137, OutOfMemory: true}, "ran out of its 512 MB of memory", coordinator.FaultNode},
-		"from outside":   {&rundir.Status{Phase: rundir.Started}, executor.Exit{Code: 137}, "container was ended from outside with code 137", coordinator.FaultNode},
+		"from outside":   {&rundir.Status{Phase: rundir.Started}, executor.Exit{Code: 137}, "container was ended from outside with code 137", coordinator.FaultHost},
 		"without a node": {nil, executor.Exit{Code: 127}, "container ended with code 127 before its node started", coordinator.FaultAgent},
 	} {
 		t.Run(what, func(t *testing.T) {

@@ -99,7 +99,7 @@ func fault(s *mesos.TaskStatus) coordinator.Fault {
 		if neverRan(s) {
 			return coordinator.FaultAgent
 		}
-		return coordinator.FaultNode
+		return coordinator.FaultHost // the executor died
 	}
 	return coordinator.FaultNone
 }

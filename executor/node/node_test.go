@@ -195,7 +195,7 @@ func TestStartRunStop(t *testing.T) {
 	require.NoError(t, l.process.Process.Signal(syscall.SIGTERM))
 	code, status := l.end()
 	require.Equal(t, 143, code)
-	require.Equal(t, rundir.Status{Phase: rundir.Ended, Text: "asked to stop", Code: 143, Marked: "U1"}, status)
+	require.Equal(t, rundir.Status{Phase: rundir.Ended, Text: "asked to stop", Fault: coordinator.FaultHost, Code: 143, Marked: "U1"}, status)
 	require.Contains(t, s.read(s.data+"/elasticsearch/who"), "ended")
 }
 

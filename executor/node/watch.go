@@ -40,6 +40,7 @@ func (n *node) watch(ctx context.Context, c *child) rundir.Status {
 		case end.Code = <-c.ended:
 			return n.explain(end, c)
 		case <-stopping:
+			end.Fault = coordinator.FaultHost // unless it was our executor, which knows
 			stop("asked to stop")
 		case err := <-failed:
 			end.Text, end.Fault = fmt.Sprintf("data volume failed: %v", err), coordinator.FaultAgent
