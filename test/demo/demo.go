@@ -35,7 +35,8 @@ type story struct {
 	Options
 	cell    *cell.Cell
 	deploy  *deploy.Deployment
-	writers []*writer
+	writers []*ledger.Writer
+	ledgers []*ledger.Ledger
 	report  Report
 	died    time.Time
 }
@@ -97,7 +98,8 @@ func (s *story) documentsAreIndexed(ctx context.Context) error {
 		if err := l.WriteAll(ctx, s.Documents, bulk); err != nil {
 			return err
 		}
-		s.writers = append(s.writers, startWriter(ctx, l))
+		s.ledgers = append(s.ledgers, l)
+		s.writers = append(s.writers, ledger.StartWriter(ctx, l))
 	}
 	return s.deploy.AwaitCluster(ctx, Nodes, "green")
 }
@@ -225,8 +227,8 @@ func (s *story) documentsAreCounted(ctx context.Context) error {
 		return err
 	}
 	s.report.Documents.ChecksumOK = true
-	for _, w := range s.writers {
-		account, err := w.ledger.Audit(ctx)
+	for _, l := range s.ledgers {
+		account, err := l.Audit(ctx)
 		if err != nil {
 			return err
 		}
@@ -244,7 +246,7 @@ func (s *story) documentsAreCounted(ctx context.Context) error {
 func (s *story) stopWriters() error {
 	var errs error
 	for _, w := range s.writers {
-		errs = errors.Join(errs, w.stop())
+		errs = errors.Join(errs, w.Stop())
 	}
 	return errs
 }

@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"slices"
 	"sync"
@@ -108,6 +109,13 @@ func (l *Ledger) Acknowledged() int {
 	return len(l.acked)
 }
 
+// acknowledged are the IDs of the documents that were acknowledged so far.
+func (l *Ledger) acknowledged() []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Collect(maps.Keys(l.acked))
+}
+
 // Account is what a look at the index found.
 type Account struct {
 	Acknowledged int
@@ -116,17 +124,15 @@ type Account struct {
 	ChecksumOK   bool     // over the IDs of both
 }
 
-// Audit reads all IDs of the index and compares them with what was acknowledged.
+// Audit reads all IDs of the index and compares them with what was acknowledged before. Writing may go on meanwhile.
 func (l *Ledger) Audit(ctx context.Context) (Account, error) {
+	acked := l.acknowledged()
 	stored, err := l.ids(ctx)
 	if err != nil {
 		return Account{}, fmt.Errorf("read index %s: %w", l.index, err)
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	var acked, found, missing []string
-	for id := range l.acked {
-		acked = append(acked, id)
+	var found, missing []string
+	for _, id := range acked {
 		if stored[id] {
 			found = append(found, id)
 		} else {

@@ -17,6 +17,7 @@ import (
 type cluster struct {
 	stored map[string]bool
 	refuse map[string]int // ID → how often it is still refused
+	read   func()         // called after all IDs were read
 }
 
 func (c *cluster) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -29,6 +30,9 @@ func (c *cluster) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			hits = append(hits, fmt.Sprintf(`{"_id":%q}`, id))
 		}
 		fmt.Fprintf(w, `{"_scroll_id":"s","hits":{"hits":[%s]}}`, strings.Join(hits, ","))
+	case strings.HasSuffix(r.URL.Path, "/scroll") && c.read != nil:
+		c.read()
+		fallthrough
 	default:
 		fmt.Fprint(w, `{"hits":{"hits":[]}}`)
 	}
@@ -92,6 +96,17 @@ func TestALostDocumentIsNoticed(t *testing.T) {
 	account, err := l.Audit(t.Context())
 	require.NoError(t, err)
 	assert.Equal(t, Account{Acknowledged: 3, Found: 2, Missing: []string{"b"}}, account)
+}
+
+func TestWhatIsWrittenDuringAnAuditIsLeftToTheNext(t *testing.T) {
+	c := &cluster{stored: map[string]bool{}}
+	l := open(t, c)
+	require.NoError(t, l.WriteAll(t.Context(), three[:1], 1))
+	c.read = func() { require.NoError(t, l.WriteAll(t.Context(), three[1:], 2)) }
+	account, err := l.Audit(t.Context())
+	require.NoError(t, err)
+	assert.Equal(t, Account{Acknowledged: 1, Found: 1, ChecksumOK: true}, account)
+	assert.Equal(t, 3, l.Acknowledged())
 }
 
 func TestPackageRecordsAreTakenApart(t *testing.T) {

@@ -1,4 +1,4 @@
-package demo
+package ledger
 
 import (
 	"context"
@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"sync"
 	"time"
-
-	"mooring/test/ledger"
 )
 
 const (
@@ -15,32 +13,32 @@ const (
 	writeSize  = 20 // documents at a time
 )
 
-// writer writes numbered documents until it is stopped. A document that is not acknowledged is written again, and no later
+// Writer writes numbered documents until it is stopped. A document that is not acknowledged is written again, and no later
 // one before it is.
-type writer struct {
-	ledger *ledger.Ledger
+type Writer struct {
+	ledger *Ledger
 	cancel context.CancelFunc
 	done   chan struct{}
 	once   sync.Once
 	err    error // set before done is closed
 }
 
-// startWriter starts a writer that outlives ctx: it is stopped by stop.
-func startWriter(ctx context.Context, l *ledger.Ledger) *writer {
+// StartWriter starts a writer that outlives ctx: it is stopped by Stop.
+func StartWriter(ctx context.Context, l *Ledger) *Writer {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	w := &writer{ledger: l, cancel: cancel, done: make(chan struct{})}
+	w := &Writer{ledger: l, cancel: cancel, done: make(chan struct{})}
 	go w.run(ctx)
 	return w
 }
 
-func (w *writer) run(ctx context.Context) {
+func (w *Writer) run(ctx context.Context) {
 	defer close(w.done)
 	ticks := time.NewTicker(writeEvery)
 	defer ticks.Stop()
 	for n := 0; ; n += writeSize {
-		documents := make([]ledger.Document, writeSize)
+		documents := make([]Document, writeSize)
 		for i := range documents {
-			documents[i] = ledger.Document{ID: fmt.Sprintf("live-%d", n+i), Source: map[string]int{"number": n + i}}
+			documents[i] = Document{ID: fmt.Sprintf("live-%d", n+i), Source: map[string]int{"number": n + i}}
 		}
 		if err := w.ledger.WriteAll(ctx, documents, writeSize); err != nil && !errors.Is(ctx.Err(), context.Canceled) {
 			w.err = err
@@ -54,8 +52,8 @@ func (w *writer) run(ctx context.Context) {
 	}
 }
 
-// stop ends the writer and returns what went wrong with it. It may be called again.
-func (w *writer) stop() error {
+// Stop ends the writer and returns what went wrong with it. It may be called again.
+func (w *Writer) Stop() error {
 	w.once.Do(w.cancel)
 	<-w.done
 	return w.err
