@@ -21,6 +21,9 @@ const (
 	JVMFile      = "jvm.options.d/mooring.options"
 )
 
+// KeystoreFile is where Elasticsearch itself keeps secret settings, beside the rendered files.
+const KeystoreFile = "elasticsearch.keystore"
+
 // Node is all that the settings of one start depend on.
 type Node struct {
 	Cluster        string // cluster.name

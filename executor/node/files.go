@@ -82,7 +82,8 @@ func (o owner) makeDirs(dirs ...string) error {
 	return nil
 }
 
-// write replaces a file by rename, for readers who look while it is written.
+// write replaces a file by rename, for readers who look while it is written. It is synced before it has its name: after a loss
+// of power an empty file would be taken for a user's own.
 func (o owner) write(path string, text []byte) error {
 	dir := filepath.Dir(path)
 	if err := os.MkdirAll(dir, 0o770); err != nil {
@@ -91,7 +92,7 @@ func (o owner) write(path string, text []byte) error {
 	if err := o.giveTop(dir); err != nil {
 		return err
 	}
-	if err := os.WriteFile(path+".new", text, 0o660); err != nil {
+	if err := writeSynced(path+".new", text, 0o660); err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
 	if err := o.giveTop(path + ".new"); err != nil {
@@ -117,6 +118,23 @@ func (o owner) writeGenerated(path string, text []byte) (found bool, err error) 
 		found = true
 	}
 	return found, o.write(path, text)
+}
+
+// dropEmpty removes a file that a loss of power left empty.
+func dropEmpty(path string) (dropped bool, err error) {
+	info, err := os.Stat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return false, nil
+	case err != nil:
+		return false, fmt.Errorf("look at %s: %w", path, err)
+	case info.Size() > 0:
+		return false, nil
+	}
+	if err := os.Remove(path); err != nil {
+		return false, fmt.Errorf("remove empty %s: %w", path, err)
+	}
+	return true, nil
 }
 
 // copyDefaults brings the image's own configuration files. Text that nobody changed is brought anew each time; a user's

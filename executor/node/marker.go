@@ -56,7 +56,7 @@ func writeMarker(volume string, m marker) error {
 		return fmt.Errorf("write marker of volume: %w", err)
 	}
 	path := filepath.Join(volume, markerFile)
-	if err := writeSynced(path+".new", append(text, '\n')); err != nil {
+	if err := writeSynced(path+".new", append(text, '\n'), 0o644); err != nil {
 		return fmt.Errorf("write marker of volume: %w", err)
 	}
 	if err := os.Rename(path+".new", path); err != nil {
@@ -65,8 +65,8 @@ func writeMarker(volume string, m marker) error {
 	return syncDir(volume)
 }
 
-func writeSynced(path string, text []byte) error {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o644)
+func writeSynced(path string, text []byte, mode fs.FileMode) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, mode)
 	if err != nil {
 		return err
 	}

@@ -169,6 +169,21 @@ func (s *scene) mark(volume string, change map[string]any) {
 	require.NoError(s.t, os.WriteFile(volume+"/.mooring.json", text, 0o644))
 }
 
+func TestALossOfPowerLeavesNoEmptyFiles(t *testing.T) {
+	for content, kept := range map[string]bool{"": false, "secrets": true} {
+		s := newScene(t)
+		keystore := s.config + "/elasticsearch/elasticsearch.keystore"
+		require.NoError(t, os.MkdirAll(filepath.Dir(keystore), 0o755))
+		require.NoError(t, os.WriteFile(keystore, []byte(content), 0o660))
+		l := s.start()
+		l.up()
+		_, err := os.Stat(keystore)
+		require.Equal(t, kept, err == nil, "a keystore of %q is left as it was: %v", content, err)
+		require.NoError(t, l.process.Process.Signal(syscall.SIGTERM))
+		l.end()
+	}
+}
+
 func TestStartRunStop(t *testing.T) {
 	s := newScene(t)
 	l := s.start()

@@ -88,6 +88,9 @@ func (n *node) configure(version elasticsearch.Version) error {
 	if err := n.owner.copyDefaults(filepath.Join(n.o.Home, "config"), n.configPath()); err != nil {
 		return err
 	}
+	if err := n.checkKeystore(); err != nil {
+		return err
+	}
 	settings, err := version.Settings(n.settings())
 	if err != nil {
 		return refuseSettings("settings: %v", err)
@@ -101,6 +104,17 @@ func (n *node) configure(version elasticsearch.Version) error {
 		n.generate(elasticsearch.JVMFile, elasticsearch.JVMOptions(s.HeapMB, s.JavaOptions)),
 		n.generate(elasticsearch.SeedsFile, []byte(n.seeds)),
 	)
+}
+
+// checkKeystore removes a keystore without content, with which Elasticsearch would never start again. It makes one at its first
+// start, without syncing it (8.19).
+func (n *node) checkKeystore() error {
+	path := filepath.Join(n.configPath(), elasticsearch.KeystoreFile)
+	dropped, err := dropEmpty(path)
+	if dropped {
+		n.log.Warn("empty keystore removed, elasticsearch makes a new one", "file", path)
+	}
+	return err
 }
 
 func (n *node) generate(name string, text []byte) error {
