@@ -138,13 +138,36 @@ func (d *Driver) Close() error {
 // goes away, or has waited long enough, gets an error; the work goes on, since storage that does not
 // answer cannot be interrupted, and if it succeeds after all it is undone (unless undo is nil).
 func (d *Driver) attend(ctx context.Context, name string, work, undo func(context.Context) error) error {
+	return d.await(ctx, name, work, undo, d.locks.lock)
+}
+
+// insist is attend for what must be done however late, because nobody asks again: when its caller has gone before the volume
+// was free, it is done once that is so.
+func (d *Driver) insist(ctx context.Context, name string, work func(context.Context) error) error {
+	late := func(ctx context.Context) error {
+		if ctx.Err() == nil {
+			return work(ctx)
+		}
+		d.log.Warn("done late, for a caller that has gone", "volume", name)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), d.cfg.CallBudget)
+		defer cancel()
+		return work(ctx)
+	}
+	return d.await(ctx, name, late, nil, func(ctx context.Context, name string) (func(), error) {
+		return d.locks.lock(context.WithoutCancel(ctx), name)
+	})
+}
+
+// await is attend with its way to lock the volume.
+func (d *Driver) await(ctx context.Context, name string, work, undo func(context.Context) error,
+	lock func(context.Context, string) (func(), error)) error {
 	ctx, cancel := context.WithTimeout(ctx, d.cfg.CallBudget)
 	defer cancel()
 	done := make(chan error)
 	d.calls.Add(1)
 	go func() {
 		defer d.calls.Done()
-		unlock, err := d.locks.lock(ctx, name)
+		unlock, err := lock(ctx, name)
 		if err != nil {
 			return
 		}

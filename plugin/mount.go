@@ -25,9 +25,10 @@ func (d *Driver) Mount(ctx context.Context, r *api.MountRequest) (*api.MountResp
 }
 
 // Unmount gives back one hold of a mount ID; an unknown one is success. The last one unmounts the volume
-// and releases its lease, unless the kernel still shows a container with it: then Run does so later.
+// and releases its lease, unless the kernel still shows a container with it: then Run does so later. One that
+// waits for another call on the volume until its time is over is carried out after that call all the same.
 func (d *Driver) Unmount(ctx context.Context, r *api.UnmountRequest) error {
-	return d.attend(ctx, r.Name, func(ctx context.Context) error { return d.unmount(ctx, r.Name, r.ID) }, nil)
+	return d.insist(ctx, r.Name, func(ctx context.Context) error { return d.unmount(ctx, r.Name, r.ID) })
 }
 
 // mount is Mount with the volume's lock held.

@@ -241,6 +241,45 @@ func TestCallsEndWhenStorageDoesNotAnswer(t *testing.T) {
 	})
 }
 
+// The engine gives a mount back while the volume is busy with storage that does not answer, and never asks again.
+func TestALateUnmountIsNotForgotten(t *testing.T) {
+	for name, leave := range map[string]func(*host){
+		"after its time": func(h *host) {
+			err := h.Unmount(context.Background(), &api.UnmountRequest{Name: "v", ID: "id1"})
+			assert.ErrorContains(h.t, err, "no result within 25s")
+		},
+		"when the engine has hung up": func(h *host) {
+			ctx, hangUp := context.WithCancel(context.Background())
+			ended := make(chan error, 1)
+			go func() { ended <- h.Unmount(ctx, &api.UnmountRequest{Name: "v", ID: "id1"}) }()
+			synctest.Wait()
+			hangUp()
+			assert.ErrorIs(h.t, <-ended, context.Canceled)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				cfg := configure(t, "hostA", t.TempDir())
+				h := start(t, cfg)
+				h.create("v")
+				h.mount("v", "id1")
+				h.crash()
+				stuck := &stuck{entered: make(chan struct{}), free: make(chan struct{})}
+				cfg.Backend = stuck
+				h = start(t, cfg)
+				<-stuck.entered // takes the volume up again
+				leave(h)
+				close(stuck.free)
+				synctest.Wait()
+				assert.Equal(t, "released", h.state("v"))
+				assert.False(t, h.mounted("v"))
+				h.mount("v", "id1")
+				assert.Equal(t, map[string]int{"id1": 1}, h.mounts("v"))
+			})
+		})
+	}
+}
+
 func TestAMountWhoseCallerHasGoneIsUndone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cfg := configure(t, "hostA", t.TempDir())
