@@ -20,8 +20,8 @@ func (d *Driver) Create(ctx context.Context, r *api.CreateRequest) error {
 	if err != nil {
 		return err
 	}
-	return d.attend(ctx, r.Name, func(context.Context) error {
-		existing, err := d.obtain(wanted, r.Options)
+	return d.attend(ctx, r.Name, func(ctx context.Context) error {
+		existing, err := d.obtain(ctx, wanted, r.Options)
 		if err != nil {
 			return err
 		}
@@ -40,12 +40,18 @@ func (d *Driver) wanted(ctx context.Context, r *api.CreateRequest) (store.Volume
 	return describe(classes, r.Name, r.Options)
 }
 
-// obtain returns the volume of that name, made as wanted if there is none.
-func (d *Driver) obtain(wanted store.Volume, options map[string]string) (store.Volume, error) {
-	if v, known := d.volume(wanted.Name); known {
-		return v.Volume, nil
-	}
+// obtain returns the volume of that name, made as wanted if there is none, or none any more.
+func (d *Driver) obtain(ctx context.Context, wanted store.Volume, options map[string]string) (store.Volume, error) {
 	s, err := d.usableStore()
+	if v, known := d.volume(wanted.Name); known {
+		if err != nil || v.Epoch > 0 || !s.WasRemoved(v.ID) {
+			return v.Volume, nil
+		}
+		// By another host, just now. What the store has under that name is another volume.
+		if err := errors.Join(d.takeDown(ctx, v.Name), d.drop(v.Name)); err != nil {
+			return store.Volume{}, err
+		}
+	}
 	if err != nil {
 		return store.Volume{}, fmt.Errorf("create volume %s: %w", wanted.Name, err)
 	}

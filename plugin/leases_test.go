@@ -163,6 +163,34 @@ func TestVolumesOfOtherHostsBecomeKnown(t *testing.T) {
 	})
 }
 
+// Another host removes a volume, and perhaps makes another of that name, just before this one is asked to make it.
+func TestCreateLooksForRemovals(t *testing.T) {
+	for name, remade := range map[string]bool{"removed": false, "remade": true} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				store := t.TempDir()
+				a, b := start(t, configure(t, "hostA", store)), start(t, configure(t, "hostB", store))
+				a.create("v")
+				write(t, a.mount("v", "id1"), "old")
+				a.unmount("v", "id1")
+				b.create("v")
+				require.NoError(t, a.remove("v"))
+				if remade {
+					require.NoError(t, a.Create(context.Background(), &api.CreateRequest{Name: "v", Options: map[string]string{"uid": "7"}}))
+				}
+				b.create("v")
+				id := volumeID(t, filepath.Join(store, "mooring/volumes"), "v")
+				detail, err := b.Inspect(context.Background(), "v")
+				require.NoError(t, err)
+				assert.Equal(t, id, detail.ID)
+				assert.Equal(t, map[bool]int{true: 7}[remade], detail.UID)
+				assert.NoFileExists(t, filepath.Join(b.mount("v", "id2"), "old"))
+				b.unmount("v", "id2")
+			})
+		})
+	}
+}
+
 func TestCreateOnTwoHostsIsOneVolume(t *testing.T) {
 	store := t.TempDir()
 	a, b := start(t, configure(t, "hostA", store)), start(t, configure(t, "hostB", store))
