@@ -27,10 +27,15 @@ const (
 // this host still has the image's device, the same device is used: two of them would ruin the file system. Images that were
 // the volume's before are removed then.
 func (i Image) Mount(ctx context.Context, v Spec, target string) error {
+	dir, err := os.OpenRoot(v.Dir)
+	if err != nil {
+		return fmt.Errorf("the volume's files are gone: %w", err)
+	}
+	defer dir.Close()
 	if err := i.mount(ctx, v, target); err != nil {
 		return err
 	}
-	i.removeOlder(v)
+	i.removeOlder(dir, v)
 	return nil
 }
 
