@@ -186,6 +186,43 @@ func TestAnImageInUseIsNotRenewed(t *testing.T) {
 	})
 }
 
+// The copy takes longer than a call may: that call fails, and the next one finds the copy made.
+func TestACopyThatTakesTooLong(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := mountstest.Store(t, "xfs")
+		a := start(t, configureOn(t, "hostA", store))
+		a.createImage("v")
+		write(t, a.mount("v", "id1"), "acknowledged")
+		cfg := configureOn(t, "hostB", store)
+		slow := &slowToRenew{Kinds: backend.Kinds{Image: backend.Image{Boot: cfg.BootID}}, free: make(chan struct{})}
+		cfg.Backend = slow
+		b := start(t, cfg)
+		b.settled()
+		a.crash()
+		assert.Contains(t, b.refuseMount("v", "id2"), "no result within 25s")
+		close(slow.free)
+		synctest.Wait()
+		assert.Equal(t, "released", b.state("v"))
+		assert.Equal(t, "image.2", b.image())
+		assert.FileExists(t, filepath.Join(b.mount("v", "id3"), "acknowledged"))
+		assert.Equal(t, []string{"image.2"}, b.images())
+		assert.Equal(t, 1, slow.copies)
+	})
+}
+
+// slowToRenew is a back end that copies when it is set free.
+type slowToRenew struct {
+	backend.Kinds
+	free   chan struct{}
+	copies int
+}
+
+func (s *slowToRenew) Renew(ctx context.Context, v backend.Spec, epoch uint64) (bool, error) {
+	<-s.free
+	s.copies++
+	return s.Kinds.Renew(ctx, v, epoch)
+}
+
 // unableToRenew is a back end that cannot share blocks, as long as it says so.
 type unableToRenew struct {
 	backend.Kinds
