@@ -29,7 +29,7 @@ plugin: $(BUILD)/plugin ## register the managed plugin as mooring:latest in the 
 	docker plugin create $(PLUGIN_NAME) $(BUILD)/plugin
 	@echo "now: docker plugin enable $(PLUGIN_NAME)"
 
-prepare: ## install what tests and demo need (Debian 12, root): Docker, a real Mesos, images of a real Elasticsearch
+prepare: ## install what tests and demo need (Debian 12, root): Docker, a real Mesos, images of a real Elasticsearch, ZooKeeper
 	test/prepare
 
 check: ## gofmt, vet, staticcheck, the import arrows, unit tests with the race detector

@@ -23,6 +23,7 @@ type pluginCommand struct {
 	BootID    string `help:"Identifier of this boot of the host. Default: the kernel's." env:"BOOT_ID" placeholder:"ID"`
 	ConfigDir string `help:"Directory that the classes file is looked for in." default:"/config" placeholder:"DIR"`
 	Classes   string `help:"File with settings by volume name; it is read again when it changes, and need not exist." default:"mooring/classes.yaml" env:"CLASSES" placeholder:"FILE"`
+	Leases    string `help:"Where leases and heartbeats are kept: files (in the store) or zk://user:password@host:2181,host:2181/path." default:"files" env:"LEASES" placeholder:"PLACE"`
 	Shared    string `help:"Whether other hosts see the store: auto (by its file system), true or false." enum:"auto,true,false" default:"auto" env:"SHARED"`
 }
 
@@ -34,8 +35,8 @@ func (c *pluginCommand) Run(ctx context.Context, logger hclog.Logger) error {
 	}
 	return plugin.Run(ctx, plugin.Config{
 		StoreDir: c.StoreDir, StateDir: c.StateDir, MountRoot: c.MountRoot, Socket: c.Socket,
-		ClassesFile: c.classesFile(), Host: c.Host, BootID: c.BootID, Shared: plugin.Sharing(c.Shared), Log: logger.Named("plugin"),
-		Guard: &guard.Client{Command: []string{binary, "guard"}, Log: logger.Named("plugin")},
+		ClassesFile: c.classesFile(), Host: c.Host, BootID: c.BootID, Shared: plugin.Sharing(c.Shared), Leases: c.Leases, Log: logger.Named("plugin"),
+		Guard: &guard.Client{Command: []string{binary, "guard"}, Leases: c.Leases, Log: logger.Named("plugin")},
 	})
 }
 

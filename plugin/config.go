@@ -13,6 +13,7 @@ import (
 	"mooring/plugin/class"
 	"mooring/plugin/guard"
 	"mooring/plugin/lease"
+	"mooring/plugin/lease/zookeeper"
 )
 
 // Times that hold when Config has zeros.
@@ -52,6 +53,7 @@ type Config struct {
 	Host   string  // this host's name, the same after a restart; "" generates one and keeps it in StateDir
 	BootID string  // changes when the host's kernel starts; "" takes the kernel's
 	Shared Sharing // "" is SharedAuto
+	Leases string  // where leases are kept: "" and "files" is the store, or an address of ZooKeeper, zk://…
 
 	ClassesFile string        // with classes that come before Classes, read again when it changes; "" is none, and it need not exist
 	Classes     []class.Class // settings by volume name, first match wins; nil means class.BuiltIn
@@ -66,6 +68,8 @@ type Config struct {
 	Guard   Guard                // fences this host; nil means guard.Alone: leases are marked as unguarded
 	Clock   func() time.Duration // counts while the machine sleeps; nil means the kernel's boot-time clock
 	Log     hclog.Logger         // nil is silent
+
+	ensemble *zookeeper.Ensemble // nil if leases are in the store
 }
 
 // complete checks the configuration and fills in the defaults.
@@ -97,7 +101,17 @@ func (c Config) complete() (Config, error) {
 	default:
 		return c, fmt.Errorf("SHARED %q is not one of auto, true, false", c.Shared)
 	}
+	if c.Leases == "files" {
+		c.Leases = ""
+	}
 	c = c.withDefaults()
+	if c.Leases != "" {
+		a, err := zookeeper.Parse(c.Leases)
+		if err != nil {
+			return c, fmt.Errorf("LEASES is neither files nor an %w", err)
+		}
+		c.ensemble = zookeeper.New(a, c.Log)
+	}
 	return c, lease.CheckTimes(c.FenceAfter, c.TakeAfter)
 }
 
@@ -111,7 +125,7 @@ func (c Config) withDefaults() Config {
 		c.Classes = class.BuiltIn()
 	}
 	if c.Guard == nil {
-		c.Guard = &guard.Alone{}
+		c.Guard = &guard.Alone{Leases: c.Leases}
 	}
 	if c.Clock == nil {
 		c.Clock = bootTime

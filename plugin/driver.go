@@ -58,6 +58,8 @@ type Driver struct {
 	finding sync.Mutex     // held while the store is looked for
 	tally   tally          // of the engine's calls
 
+	elsewhere elsewhere
+
 	mu       sync.RWMutex
 	volumes  map[string]*volume // published values, never changed
 	store    *store.Store       // nil until the store was found
@@ -131,6 +133,9 @@ func (d *Driver) load(stateDir string) error {
 
 // Close gives the state directory free. Run must have returned.
 func (d *Driver) Close() error {
+	if d.cfg.ensemble != nil {
+		d.cfg.ensemble.Close()
+	}
 	return errors.Join(d.state.Close(), d.owned.Close())
 }
 

@@ -54,8 +54,12 @@ func (d *Driver) beat(ctx context.Context, s *store.Store) error {
 	d.pulse.asking.Lock()
 	defer d.pulse.asking.Unlock()
 	begun := d.cfg.Clock()
-	status, err := d.guard.Attach(ctx, guard.Host{Identity: d.self, StateDir: stateDir(d.cfg), StoreDir: d.cfg.StoreDir,
-		StoreUUID: s.UUID(), Heartbeat: d.cfg.Heartbeat, FenceAfter: d.cfg.FenceAfter})
+	host := guard.Host{Identity: d.self, StateDir: stateDir(d.cfg), StoreDir: d.cfg.StoreDir, StoreUUID: s.UUID(),
+		Heartbeat: d.cfg.Heartbeat, FenceAfter: d.cfg.FenceAfter}
+	if d.cfg.ensemble != nil {
+		host.Leases = d.cfg.ensemble.String()
+	}
+	status, err := d.guard.Attach(ctx, host)
 	if err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@ package plugin
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
 
 	"mooring/plugin/lease"
@@ -36,7 +37,19 @@ type Leases interface {
 }
 
 // leases are those of a store's volumes.
-func (d *Driver) leases(s *store.Store) Leases { return s.Leases() }
+func (d *Driver) leases(s *store.Store) Leases {
+	if d.cfg.ensemble == nil {
+		return s.Leases()
+	}
+	d.elsewhere.once.Do(func() { d.elsewhere.leases = d.cfg.ensemble.Leases(s.UUID()) })
+	return d.elsewhere.leases
+}
+
+// elsewhere are leases that are not kept in the store; a driver uses one store at most.
+type elsewhere struct {
+	once   sync.Once
+	leases Leases
+}
 
 // acquire takes the volume's lease for this host or confirms that it has it. While the holder shows no
 // life it waits, as long as the call's budget allows, because the watching may only just have begun.

@@ -34,14 +34,27 @@ func (d *Driver) remove(ctx context.Context, name string) error {
 	}
 	if exists { // files that are gone already are no obstacle
 		err = d.discard(ctx, s, v)
-	} else {
-		err = d.vacate(ctx, s, v)
+	} else if err = d.vacate(ctx, s, v); err == nil {
+		err = d.clearLease(s, name)
 	}
 	if err != nil {
 		return err
 	}
 	d.log.Info("volume removed", "volume", name)
 	return d.drop(name)
+}
+
+// clearLease removes the lease of a volume without files, unless another host has it: this host died, or the
+// place of leases did not answer, in the middle of a removal.
+func (d *Driver) clearLease(s *store.Store, name string) error {
+	current, err := d.current(s, name)
+	if err != nil || current.Epoch == 0 || current.State != lease.Released && !current.Of(d.self) {
+		return err
+	}
+	if err := d.leases(s).Remove(current); !errors.Is(err, lease.ErrTaken) {
+		return err
+	}
+	return nil
 }
 
 // discard takes the lease, so that no host uses the volume, and throws its files away.

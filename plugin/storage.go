@@ -57,7 +57,11 @@ func (d *Driver) openStore() (*store.Store, error) {
 			return nil, fmt.Errorf("read the store's UUID in the state log: %w", err)
 		}
 	}
-	s, err := store.Open(d.cfg.StoreDir, expected)
+	var leases store.Place
+	if d.cfg.ensemble != nil {
+		leases = d.cfg.ensemble
+	}
+	s, err := store.OpenAt(d.cfg.StoreDir, expected, leases)
 	if err != nil || expected != "" {
 		return s, err
 	}

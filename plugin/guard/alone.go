@@ -2,6 +2,8 @@ package guard
 
 import (
 	"context"
+	"errors"
+	"io"
 	"sync"
 
 	"mooring/plugin/lease"
@@ -10,8 +12,11 @@ import (
 // Alone keeps the heartbeat in the plugin's own process and fences nothing: with it leases are marked
 // unguarded, and no other host takes them over by time alone. Its zero value is ready for use.
 type Alone struct {
+	Leases string // their address with the password, if they are not in the store
+
 	mu       sync.Mutex
-	beats    *inStore
+	host     Host
+	beats    Leases
 	sequence uint64
 }
 
@@ -19,8 +24,12 @@ type Alone struct {
 func (a *Alone) Attach(_ context.Context, host Host) (Status, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.beats == nil || a.beats.host != host {
-		a.beats, a.sequence = &inStore{host: host}, 0
+	if a.beats == nil || a.host != host {
+		beats, err := place(host, a.Leases, nil)
+		if err = errors.Join(err, a.hangUp()); err != nil {
+			return Status{}, err
+		}
+		a.host, a.beats, a.sequence = host, beats, 0
 	}
 	previous, err := a.beats.Beat(lease.Heartbeat{Identity: host.Identity, Sequence: a.sequence + 1})
 	if err != nil {
@@ -40,5 +49,18 @@ func (*Alone) Forget(context.Context, string) error { return nil }
 // Acknowledge does nothing.
 func (*Alone) Acknowledge(context.Context, string) error { return nil }
 
-// Leave does nothing.
-func (*Alone) Leave(context.Context) error { return nil }
+// Leave ends the connection to where leases are kept.
+func (a *Alone) Leave(context.Context) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.hangUp()
+}
+
+func (a *Alone) hangUp() error {
+	c, connected := a.beats.(io.Closer)
+	a.beats = nil
+	if !connected {
+		return nil
+	}
+	return c.Close()
+}

@@ -27,6 +27,7 @@ const (
 // Client is the plugin's end of the socket. It starts a guard where none runs, and adopts one that does.
 type Client struct {
 	Command []string     // starts a guard process; absolute path and arguments
+	Leases  string       // their address with the password, if they are not in the store
 	Log     hclog.Logger // nil is silent
 
 	mu       sync.Mutex
@@ -216,7 +217,7 @@ func (c *Client) awaitGuard(ctx context.Context) (*link, error) {
 // start starts a guard process. It has nothing of this process's, so that it can outlive it.
 func (c *Client) start() error {
 	c.started = time.Now()
-	settings, err := line(c.host)
+	text, err := line(settings{c.host, c.Leases})
 	if err != nil {
 		return err
 	}
@@ -233,7 +234,7 @@ func (c *Client) start() error {
 		return fmt.Errorf("start guard: %w", err)
 	}
 	c.children = append(c.children, cmd.Process.Pid)
-	if _, err := out.Write(settings); err != nil {
+	if _, err := out.Write(text); err != nil {
 		return fmt.Errorf("start guard: %w", err)
 	}
 	return nil

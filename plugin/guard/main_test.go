@@ -50,12 +50,19 @@ func self(t testing.TB) string {
 	return path
 }
 
+// leases are those of a scene, as another host sees them.
+type leases interface {
+	Current(volume string) (lease.Lease, error)
+	Create(after, next lease.Lease) (lease.Lease, error)
+}
+
 // scene is a host with a store, a volume in it, and a guard that runs until the test ends.
 type scene struct {
 	t      testing.TB
 	host   guard.Host
 	client *guard.Client
 	store  *store.Store
+	leases leases
 	target string
 }
 
@@ -68,7 +75,7 @@ func newScene(t testing.TB, storeDir string) *scene {
 	require.NoError(t, err)
 	host := guard.Host{Identity: lease.Identity{Host: "h" + store.NewID()[:8], Boot: "boot-1"}, StateDir: t.TempDir(), StoreDir: storeDir,
 		StoreUUID: s.UUID(), Heartbeat: 100 * time.Millisecond, FenceAfter: time.Second}
-	c := &scene{t: t, host: host, store: s, client: &guard.Client{Command: []string{self(t), "guard"}}, target: filepath.Join(t.TempDir(), "v")}
+	c := &scene{t: t, host: host, store: s, leases: s.Leases(), client: &guard.Client{Command: []string{self(t), "guard"}}, target: filepath.Join(t.TempDir(), "v")}
 	t.Cleanup(c.end)
 	return c
 }
@@ -78,7 +85,7 @@ func (c *scene) volume() guard.Volume {
 	c.t.Helper()
 	data := filepath.Join(c.store.Dir("v"), "data")
 	require.NoError(c.t, os.MkdirAll(data, 0o700))
-	_, err := c.store.Leases().Create(lease.Lease{}, lease.Lease{}.Next("v", c.host.Identity))
+	_, err := c.leases.Create(lease.Lease{}, lease.Lease{}.Next("v", c.host.Identity))
 	require.NoError(c.t, err)
 	require.NoError(c.t, os.MkdirAll(c.target, 0o700))
 	require.NoError(c.t, unix.Mount(data, c.target, "", unix.MS_BIND, ""))
@@ -153,14 +160,14 @@ func (c *scene) guards() []int {
 // takeNext creates the next lease of the volume for a host.
 func (c *scene) takeNext(host lease.Identity) {
 	c.t.Helper()
-	current, err := c.store.Leases().Current("v")
+	current, err := c.leases.Current("v")
 	require.NoError(c.t, err)
-	_, err = c.store.Leases().Create(current, current.Next("v", host))
+	_, err = c.leases.Create(current, current.Next("v", host))
 	require.NoError(c.t, err)
 }
 
 func (c *scene) leaseState() lease.State {
-	l, err := c.store.Leases().Current("v")
+	l, err := c.leases.Current("v")
 	require.NoError(c.t, err)
 	return l.State
 }

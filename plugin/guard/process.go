@@ -24,20 +24,20 @@ const (
 	succeedTime = 10 * time.Second
 )
 
-// Run is the guard as a process. Its settings, a Host, are read from in. It ends when ctx does or the
+// Run is the guard as a process. Its settings are read from in. It ends when ctx does or the
 // plugin says so, but not as long as it watches a volume; and when the next guard has taken over. It
 // logs into the state directory, since standard output is the plugin's, which may be gone.
 func Run(ctx context.Context, in io.Reader, level hclog.Level) error {
-	var host Host
-	if err := json.NewDecoder(in).Decode(&host); err != nil {
+	var s settings
+	if err := json.NewDecoder(in).Decode(&s); err != nil {
 		return fmt.Errorf("read the guard's settings from standard input (the plugin writes them): %w", err)
 	}
-	file, err := openLog(host.StateDir)
+	file, err := openLog(s.StateDir)
 	if err != nil {
 		return fmt.Errorf("open the guard's log: %w", err)
 	}
 	log := patientLog(file, level)
-	if err := guardHost(ctx, host, log); err != nil {
+	if err := guardHost(ctx, s.Host, s.Address, log); err != nil {
 		_, _ = fmt.Fprintln(file, "guard:", err) // the last line must not get lost
 		return err
 	}
@@ -55,7 +55,11 @@ func patientLog(file *os.File, level hclog.Level) hclog.Logger {
 }
 
 // guardHost takes the lock, from an earlier guard if there is one, and guards.
-func guardHost(ctx context.Context, host Host, log hclog.Logger) error {
+func guardHost(ctx context.Context, host Host, address string, log hclog.Logger) error {
+	leases, err := place(host, address, log)
+	if err != nil {
+		return err
+	}
 	host.Instance = store.NewID()[:16]
 	lock, old, err := takeLock(host.StateDir)
 	if err != nil {
@@ -83,16 +87,16 @@ func guardHost(ctx context.Context, host Host, log hclog.Logger) error {
 		notes = append(notes, fmt.Sprintf("ends with the plugin: %v", outside))
 	}
 	log.Info("guard started", "host", host.Host, "pid", os.Getpid(), "independent", outside == nil, "notes", notes, "replaces", known.PID)
-	g, reports := build(host, known, log)
+	g, reports := build(host, leases, known, log)
 	go reports.run()
 	s := &server{guard: g, lock: lock, independent: outside == nil, notes: notes, log: log, callers: map[*net.UnixConn]bool{}, alone: time.Now()}
 	return s.run(ctx, old)
 }
 
 // build makes the guard with its real edges, and with what the one before it knew.
-func build(host Host, known Status, log hclog.Logger) (*Guard, *keeper) {
+func build(host Host, leases Leases, known Status, log hclog.Logger) (*Guard, *keeper) {
 	reports := newKeeper(host, func(err error) { log.Warn("report not kept", "error", err) })
-	g := New(host, known.Fenced, Options{Leases: &inStore{host: host}, Fence: Fence,
+	g := New(host, known.Fenced, Options{Leases: leases, Fence: Fence,
 		Keep: reports.keep, Clock: bootTime, Log: log})
 	for _, v := range known.Volumes {
 		g.watched[v.Name] = v

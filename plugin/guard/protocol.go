@@ -18,8 +18,15 @@ type Host struct {
 	StateDir       string        `json:"stateDir"` // this host's own directory, on its own disk: lock, socket, log, report
 	StoreDir       string        `json:"storeDir"`
 	StoreUUID      string        `json:"storeUUID"`
-	Heartbeat      time.Duration `json:"heartbeat"`  // between two beats
-	FenceAfter     time.Duration `json:"fenceAfter"` // without a confirmed heartbeat, on a clock that counts sleep
+	Leases         string        `json:"leases,omitempty"` // where they are kept, without password; "" is the store
+	Heartbeat      time.Duration `json:"heartbeat"`        // between two beats
+	FenceAfter     time.Duration `json:"fenceAfter"`       // without a confirmed heartbeat, on a clock that counts sleep
+}
+
+// settings are what a guard process reads when it starts.
+type settings struct {
+	Host
+	Address string `json:"address,omitempty"` // of the leases if they are not in the store, with the password
 }
 
 // same tells whether a guard of h serves other, whoever started it.

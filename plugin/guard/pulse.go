@@ -6,63 +6,12 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"mooring/plugin/lease"
-	"mooring/plugin/store"
 )
-
-// inStore is the leases kept in the host's store, which is looked for when it is first needed.
-type inStore struct {
-	host Host
-
-	mu    sync.Mutex
-	store *store.Store // nil until it was found
-}
-
-// Beat writes the heartbeat into the store that the host's leases are in, and no other.
-func (i *inStore) Beat(beat lease.Heartbeat) (lease.Heartbeat, error) {
-	s, err := i.find()
-	if err == nil {
-		err = s.Check()
-	}
-	if err != nil {
-		return lease.Heartbeat{}, err
-	}
-	return s.Leases().Beat(beat)
-}
-
-func (i *inStore) Current(volume string) (lease.Lease, error) {
-	s, err := i.find()
-	if err != nil {
-		return lease.Lease{}, err
-	}
-	return s.Leases().Current(volume)
-}
-
-func (i *inStore) Rewrite(from, to lease.Lease) error {
-	s, err := i.find()
-	if err != nil {
-		return err
-	}
-	return s.Leases().Rewrite(from, to)
-}
-
-func (i *inStore) find() (*store.Store, error) {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	if i.store != nil {
-		return i.store, nil
-	}
-	s, err := store.Open(i.host.StoreDir, i.host.StoreUUID)
-	if err == nil {
-		i.store = s
-	}
-	return s, err
-}
 
 // rivals tells whether the heartbeat that was replaced is somebody else's under the same name. The first
 // one replaces that of an earlier guard.

@@ -43,3 +43,9 @@ func Parse(where string, data []byte) (Lease, error) {
 	}
 	return l, nil
 }
+
+// Stamped is a heartbeat as a store keeps it.
+func (h Heartbeat) Stamped() Heartbeat {
+	h.Format = format
+	return h
+}

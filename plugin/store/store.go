@@ -10,6 +10,7 @@
 package store
 
 import (
+	"cmp"
 	"crypto/rand"
 	"encoding/json"
 	"errors"
@@ -27,6 +28,10 @@ import (
 // format of store.json and volume.json; a newer one is refused.
 const format = 1
 
+// elsewhere is the format of the store.json of a store whose leases are kept elsewhere: a plugin that would
+// look for them in the store must not use it.
+const elsewhere = 2
+
 // Store is the layout below one directory.
 type Store struct {
 	dir      string // as the operator gave it, for messages
@@ -37,16 +42,30 @@ type Store struct {
 type identity struct {
 	Format int    `json:"format"`
 	UUID   string `json:"uuid"`
+	Leases string `json:"leases,omitempty"` // what kind of place they are kept in; "" is the store itself
 }
 
-// Open finds the store in dir. Expected is the UUID it had before; only if there was none, and dir
-// holds no volumes, a new store is made.
-func Open(dir, expected string) (*Store, error) {
-	s, err := find(dir, expected)
+// Place is where a store's leases are kept if not in the store itself.
+type Place interface {
+	// Kind names what sort of place it is, for ever.
+	Kind() string
+	// Prepare makes the place ready for the leases of a new store.
+	Prepare(store string) error
+}
+
+// Open finds the store in dir, with its leases in it. Expected is the UUID it had before; only if there was
+// none, and dir holds no volumes, a new store is made.
+func Open(dir, expected string) (*Store, error) { return OpenAt(dir, expected, nil) }
+
+// OpenAt is Open for a store whose leases are in a place, or in the store itself if that is nil. Which
+// one is decided when the store is made and kept with it, because two hosts that looked for leases in
+// different places would both write.
+func OpenAt(dir, expected string, leases Place) (*Store, error) {
+	s, err := find(dir, expected, leases)
 	return s, Explain(err)
 }
 
-func find(dir, expected string) (*Store, error) {
+func find(dir, expected string, leases Place) (*Store, error) {
 	resolved, err := filepath.EvalSymlinks(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("store directory %s is missing (%w): create or mount it, or set store.source to a directory that exists", dir, err)
@@ -54,9 +73,12 @@ func find(dir, expected string) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("look for store directory %s: %w", dir, err)
 	}
-	s := &Store{dir: dir, root: filepath.Join(resolved, "mooring"), identity: identity{UUID: expected}}
+	s := &Store{dir: dir, root: filepath.Join(resolved, "mooring"), identity: identity{Format: format, UUID: expected}}
+	if leases != nil {
+		s.identity.Format, s.identity.Leases = elsewhere, leases.Kind()
+	}
 	if expected == "" {
-		if err := s.initialise(); err != nil {
+		if err := s.initialise(leases); err != nil {
 			return nil, err
 		}
 	}
@@ -72,7 +94,7 @@ func find(dir, expected string) (*Store, error) {
 }
 
 // initialise makes store.json, or learns the identity that is there.
-func (s *Store) initialise() error {
+func (s *Store) initialise(leases Place) error {
 	if found, err := s.read(); err == nil {
 		s.identity.UUID = found.UUID
 		return nil
@@ -85,9 +107,16 @@ func (s *Store) initialise() error {
 	if err := os.MkdirAll(s.root, 0o711); err != nil {
 		return fmt.Errorf("create store in %s: %w", s.dir, err)
 	}
-	data, err := json.Marshal(identity{Format: format, UUID: NewID()})
+	made := s.identity
+	made.UUID = NewID()
+	data, err := json.Marshal(made)
 	if err != nil {
 		return err
+	}
+	if leases != nil { // first, so that no store is without the place that it names
+		if err := leases.Prepare(made.UUID); err != nil {
+			return fmt.Errorf("create store in %s: make room for its leases: %w", s.dir, err)
+		}
 	}
 	// Several hosts may do this at once; all use the one that came first.
 	if err := durable.Create(s.file(), append(data, '\n')); err != nil && !errors.Is(err, fs.ErrExist) {
@@ -113,11 +142,27 @@ func (s *Store) check() error {
 		return fmt.Errorf("store %s is another one: its UUID is %s, expected %s; mount the right directory there, "+
 			"or to go over to this one stop the plugin and move its state directory away", s.dir, found.UUID, s.UUID())
 	}
+	if err := s.checkPlace(found); err != nil {
+		return err
+	}
 	var fs unix.Statfs_t
 	if err := unix.Statfs(s.root, &fs); err == nil && fs.Flags&unix.ST_RDONLY != 0 {
 		return fmt.Errorf("store %s: %w", s.dir, unix.EROFS)
 	}
 	return nil
+}
+
+// checkPlace refuses to look for leases where the other hosts do not keep them.
+func (s *Store) checkPlace(found identity) error {
+	switch {
+	case found.Leases == s.identity.Leases:
+		return nil
+	case found.Leases == "":
+		return fmt.Errorf("store %s keeps its leases in its own files, this host would look for them in %s: set LEASES=files; "+
+			"only a new store can have them elsewhere (docs/leases.md)", s.dir, s.identity.Leases)
+	}
+	return fmt.Errorf("store %s keeps its leases in %s, this host would look for them in %s: set LEASES to the address that the store was made with "+
+		"(docs/leases.md)", s.dir, found.Leases, cmp.Or(s.identity.Leases, "files"))
 }
 
 // UUID names the store for good.
@@ -144,9 +189,12 @@ func (s *Store) read() (identity, error) {
 	if err := json.Unmarshal(data, &found); err != nil || found.UUID == "" || found.Format < format {
 		return identity{}, fmt.Errorf("store file %s is unreadable: restore it as {\"format\":%d,\"uuid\":\"…\"}", s.file(), format)
 	}
-	if found.Format > format {
-		return identity{}, fmt.Errorf("store %s has format %d, this plugin knows format %d: use the newer plugin on this host too",
-			s.dir, found.Format, format)
+	if found.Format > elsewhere {
+		return identity{}, fmt.Errorf("store %s has format %d, this plugin knows formats %d and %d: use the newer plugin on this host too",
+			s.dir, found.Format, format, elsewhere)
+	}
+	if (found.Format == elsewhere) != (found.Leases != "") {
+		return identity{}, fmt.Errorf("store file %s does not say where its leases are: restore it", s.file())
 	}
 	return found, nil
 }

@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -63,11 +64,71 @@ func TestVolumesWithoutStoreFileAreNotAnEmptyStore(t *testing.T) {
 	assert.ErrorContains(t, err, "holds volumes but its store.json is gone")
 }
 
+// elsewhere is a place for leases.
+type elsewhere struct {
+	kind     string
+	prepared []string
+	fails    error
+}
+
+func (e *elsewhere) Kind() string { return e.kind }
+
+func (e *elsewhere) Prepare(store string) error {
+	e.prepared = append(e.prepared, store)
+	return e.fails
+}
+
+// Two hosts that looked for leases in different places would both write: the first one decides for good.
+func TestAllHostsKeepLeasesInOnePlace(t *testing.T) {
+	dir, place := t.TempDir(), &elsewhere{kind: "zookeeper"}
+	first, err := store.OpenAt(dir, "", place)
+	require.NoError(t, err)
+	assert.Equal(t, []string{first.UUID()}, place.prepared, "before the store is there")
+	for _, expected := range []string{"", first.UUID()} {
+		second, err := store.OpenAt(dir, expected, place)
+		require.NoError(t, err)
+		assert.Equal(t, first.UUID(), second.UUID())
+		_, err = store.Open(dir, expected)
+		require.ErrorContains(t, err, "keeps its leases in zookeeper, this host would look for them in files: set LEASES to the address that the store was made with")
+		_, err = store.OpenAt(dir, expected, &elsewhere{kind: "other"})
+		require.ErrorContains(t, err, "keeps its leases in zookeeper, this host would look for them in other")
+	}
+	assert.Len(t, place.prepared, 1)
+
+	dir = t.TempDir()
+	inside := open(t, dir, "")
+	for _, expected := range []string{"", inside.UUID()} {
+		_, err = store.OpenAt(dir, expected, place)
+		require.ErrorContains(t, err, "keeps its leases in its own files, this host would look for them in zookeeper: set LEASES=files")
+	}
+	require.NoError(t, inside.Check())
+	assert.Len(t, place.prepared, 1, "nothing is made for a store that is not to use it")
+}
+
+// An older plugin knows nothing of other places and must not take such a store for one with no leases.
+func TestAnOlderPluginRefusesAStoreWithLeasesElsewhere(t *testing.T) {
+	dir := t.TempDir()
+	_, err := store.OpenAt(dir, "", &elsewhere{kind: "zookeeper"})
+	require.NoError(t, err)
+	data, err := os.ReadFile(filepath.Join(dir, "mooring/store.json"))
+	require.NoError(t, err)
+	assert.Contains(t, string(data), `"format":2,`)
+}
+
+func TestWithoutItsPlaceNoStoreIsMade(t *testing.T) {
+	dir := t.TempDir()
+	_, err := store.OpenAt(dir, "", &elsewhere{kind: "zookeeper", fails: errors.New("no server can be reached")})
+	require.ErrorContains(t, err, "make room for its leases: no server can be reached")
+	require.NoFileExists(t, filepath.Join(dir, "mooring/store.json"))
+}
+
 func TestStoreFilesOfTheFutureAreRefused(t *testing.T) {
 	for content, message := range map[string]string{
-		`{"format":2,"uuid":"x"}`: "format 2, this plugin knows format 1",
-		`{`:                       "unreadable",
-		``:                        "unreadable",
+		`{"format":3,"uuid":"x"}`:                      "format 3, this plugin knows formats 1 and 2",
+		`{"format":2,"uuid":"x"}`:                      "does not say where its leases are",
+		`{"format":1,"uuid":"x","leases":"zookeeper"}`: "does not say where its leases are",
+		`{`: "unreadable",
+		``:  "unreadable",
 	} {
 		dir := t.TempDir()
 		open(t, dir, "")

@@ -159,6 +159,8 @@ func theWholeLease(s *scene) {
 		"instance": func(l *lease.Lease) { l.Instance = "other" },
 		"state":    func(l *lease.Lease) { l.State = lease.Released },
 		"guarded":  func(l *lease.Lease) { l.Unguarded = true },
+		"taken":    func(l *lease.Lease) { l.Taken = 1 },
+		"image":    func(l *lease.Lease) { l.Image = 1 },
 		"none":     func(l *lease.Lease) { *l = lease.Lease{} },
 	} {
 		after := current
@@ -184,6 +186,13 @@ func longGone(s *scene) {
 
 func rewritten(s *scene) {
 	first := s.take("v", "a")
+	renewed := first
+	renewed.Image = first.Epoch
+	require.NoError(s.t, s.a.Rewrite(first, renewed))
+	require.Equal(s.t, renewed, s.current("v"))
+	_, err := s.b.Create(first, first.Next("v", Identity("b")))
+	require.ErrorIs(s.t, err, lease.ErrTaken, "it has been rewritten since it was read")
+	first = renewed
 	released := first
 	released.State = lease.Released
 	require.NoError(s.t, s.a.Rewrite(first, released))
