@@ -1,6 +1,7 @@
 package cell
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -104,7 +105,7 @@ func (h *Host) InstallPlugin(ctx context.Context, dir string) error {
 		{"plugin", "create", PluginName, dir},
 		{
 			"plugin", "set", PluginName, "store.source=" + h.Store(), "state.source=" + filepath.Join(h.Dir, "state"),
-			"HOST=" + h.Name, "BOOT_ID=" + h.BootID, "SHARED=true",
+			"HOST=" + h.Name, "BOOT_ID=" + h.BootID, "SHARED=true", "LEASES=" + cmp.Or(h.cell.Leases, "files"),
 		},
 		{"plugin", "enable", PluginName},
 	}

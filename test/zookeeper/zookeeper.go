@@ -67,7 +67,7 @@ func (s *Server) config() string { return filepath.Join(s.dir, "zoo.cfg") }
 // Log is the file with what the server prints.
 func (s *Server) Log() string { return filepath.Join(s.dir, "log") }
 
-// Start starts the server, again if it was killed. Await waits until it serves.
+// Start starts the server, again if it was killed. Await waits until it serves, if it can be reached from here.
 func (s *Server) Start() error {
 	var path []string
 	for _, jar := range []string{"zookeeper", "zookeeper-jute", "slf4j-api", "slf4j-simple", "netty-all", "snappy-java", "metrics-core"} {
