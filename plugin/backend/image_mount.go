@@ -40,10 +40,7 @@ func (i Image) Mount(ctx context.Context, v Spec, target string) error {
 }
 
 func (i Image) mount(ctx context.Context, v Spec, target string) error {
-	r, err := readRecord(v.Dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("the volume's files are gone: %w", err)
-	}
+	r, err := readRecordFor(v)
 	if err != nil {
 		return err
 	}
@@ -52,6 +49,9 @@ func (i Image) mount(ctx context.Context, v Spec, target string) error {
 		return err
 	}
 	defer image.Close()
+	if err := r.follow(v); err != nil {
+		return err
+	}
 	m := imageMount{Image: i, dir: v.Dir, path: v.image(), target: target, record: r, found: found, fs: filesystems()[r.FS]}
 	if err := unix.Fstat(int(image.Fd()), &m.stat); err != nil {
 		return err

@@ -22,7 +22,7 @@ func (i Image) Renew(_ context.Context, v Spec, epoch uint64) (bool, error) {
 	if err := removeDrafts(v.Dir); err != nil {
 		return false, err
 	}
-	r, err := readRecord(v.Dir)
+	r, err := readRecordFor(v)
 	if err != nil {
 		return false, err
 	}

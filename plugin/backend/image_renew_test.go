@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -88,7 +89,7 @@ func TestALateWriterDoesNotReachARenewedImage(t *testing.T) {
 			write(t, at, "later") // into the image that was removed
 			require.NoError(t, dirty.Close())
 			require.NoError(t, frozen.Unmount(t.Context(), at), "its own device is found although its file is gone")
-			assert.ErrorContains(t, frozen.Mount(t.Context(), late, at), "the volume's image is gone")
+			assert.ErrorContains(t, frozen.Mount(t.Context(), late, at), "names "+filepath.Join(v.Dir, "image")+", but image.6 was mounted since")
 			write(t, target, "new")
 			require.NoError(t, i.Unmount(t.Context(), target))
 			assertSound(t, v)
@@ -127,11 +128,11 @@ func TestRenewAfterACrash(t *testing.T) {
 		{"a mounted copy beside the old image", func(epoch uint64) {
 			renew(epoch - 1)
 			require.NoError(t, os.Link(path(backend.ImageName(v.Image)), path("kept")))
-			late := v
-			late.Image = epoch - 1
-			require.NoError(t, i.Mount(t.Context(), late, target))
+			before := v.Image
+			v.Image = epoch - 1 // as the lease says by then
+			require.NoError(t, i.Mount(t.Context(), v, target))
 			require.NoError(t, i.Unmount(t.Context(), target))
-			require.NoError(t, os.Rename(path("kept"), path(backend.ImageName(v.Image))))
+			require.NoError(t, os.Rename(path("kept"), path(backend.ImageName(before))))
 		}},
 	} {
 		epoch := v.Image + 2
@@ -181,6 +182,37 @@ func TestRenewRefusesWhatIsNotTheVolumesImage(t *testing.T) {
 	_, err = i.Renew(t.Context(), v, 6)
 	assert.ErrorIs(t, err, os.ErrExist, "nobody knows what that is")
 	assert.Equal(t, []string{"image", "image.6", "image.json"}, files(t, v.Dir))
+}
+
+// TestAnOlderImageDoesNotComeBack loses the lease that names the image, while an older one is still there.
+func TestAnOlderImageDoesNotComeBack(t *testing.T) {
+	i, v, target := stored(t, "xfs", backend.Ext4)
+	mounted(t, i, v, target)
+	require.NoError(t, i.Unmount(t.Context(), target))
+	_, err := i.Renew(t.Context(), v, 6)
+	require.NoError(t, err)
+	path := func(name string) string { return filepath.Join(v.Dir, name) }
+	require.NoError(t, os.Link(path("image"), path("kept")))
+	v.Image = 6
+	require.NoError(t, i.Mount(t.Context(), v, target))
+	write(t, target, "f")
+	require.NoError(t, i.Unmount(t.Context(), target))
+	require.NoError(t, os.Rename(path("kept"), path("image")))
+
+	v.Image = 0
+	want := "the volume's lease names " + path("image") + ", but image.6 was mounted since: that lease was lost, or this host is too late; " +
+		"if no host uses the volume, rename the latest image to image and set \"image\" in " + path("image.json") + " to 0"
+	assert.EqualError(t, i.Mount(t.Context(), v, target), want)
+	_, err = i.Renew(t.Context(), v, 7)
+	assert.EqualError(t, err, want)
+
+	require.NoError(t, os.Rename(path("image.6"), path("image")))
+	data, err := os.ReadFile(path("image.json"))
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(path("image.json"), []byte(strings.Replace(string(data), `"image":6`, `"image":0`, 1)), 0o600))
+	require.NoError(t, i.Mount(t.Context(), v, target), "the remedy helps")
+	assert.FileExists(t, filepath.Join(target, "f"))
+	require.NoError(t, i.Unmount(t.Context(), target))
 }
 
 // TestAHostThatIsTooLateRemovesNoLaterImage is a holder that was frozen between its mount and the removal of older images.

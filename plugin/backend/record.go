@@ -23,6 +23,9 @@ type record struct {
 	UUID   string `json:"uuid"`
 	Size   int64  `json:"size"`   // of the image, in bytes
 	Fitted int64  `json:"fitted"` // the size that the file system was made or grown for, at most Size
+	// Image is the latest image that was mounted, as in the volume's lease. Should that lease get lost, an older image must not
+	// come back in its place.
+	Image uint64 `json:"image,omitempty"`
 }
 
 func recordFile(dir string) string { return filepath.Join(dir, "image.json") }
@@ -43,6 +46,29 @@ func readRecord(dir string) (record, error) {
 		return r, fmt.Errorf("%s is unreadable: restore it before the volume can be used", path)
 	}
 	return r, nil
+}
+
+// readRecordFor is the record, if the image that the lease names may be used.
+func readRecordFor(v Spec) (record, error) {
+	r, err := readRecord(v.Dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return r, fmt.Errorf("the volume's files are gone: %w", err)
+	}
+	if err == nil && v.Image < r.Image {
+		err = fmt.Errorf("the volume's lease names %s, but %s was mounted since: that lease was lost, or this host is too late; "+
+			"if no host uses the volume, rename the latest image to %s and set \"image\" in %s to %d",
+			v.image(), ImageName(r.Image), ImageName(v.Image), recordFile(v.Dir), v.Image)
+	}
+	return r, err
+}
+
+// follow notes the image that is about to be mounted.
+func (r *record) follow(v Spec) error {
+	if r.Image == v.Image {
+		return nil
+	}
+	r.Image = v.Image
+	return r.save(v.Dir)
 }
 
 // newRecord writes the record of an image that is to be made. If another host is faster, its record counts.
