@@ -45,6 +45,7 @@ func TestAnImageVolumesWholeLife(t *testing.T) {
 	status := h.get("v").Status
 	assert.Equal(t, []any{"image", "ext4", "400MiB"}, []any{status["backend"], status["fs"], status["size"]})
 
+	assert.Equal(t, "image", status["image"])
 	assert.Equal(t, true, status["directIO"])
 	assert.Regexp(t, "^/dev/loop", status["device"])
 

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	api "github.com/docker/go-plugins-helpers/volume"
+
+	"mooring/plugin/backend"
 )
 
 // Get describes a volume from memory: it waits neither for storage nor for another verb, since the engine
@@ -82,6 +84,9 @@ func (d *Driver) statusLocked(v *volume) map[string]any {
 	maps.Copy(status, v.shown)
 	if v.seen.Epoch > 0 {
 		status["holder"], status["epoch"], status["lease"] = v.seen.Host, v.seen.Epoch, v.seen.State
+		if kind(v.Volume) == backend.KindImage {
+			status["image"] = backend.ImageName(v.seen.Image)
+		}
 	}
 	if r, fenced := d.fenced(v.Name); fenced {
 		status["state"], status["fenced"] = "fenced", r.Reason

@@ -83,6 +83,7 @@ func TestAFrozenHostsLateWritesReachNobody(t *testing.T) {
 		assert.FileExists(t, filepath.Join(there, "acknowledged"))
 		assert.NoFileExists(t, filepath.Join(there, "late"))
 		assert.Equal(t, "image.2", b.image())
+		assert.Equal(t, "image.2", b.get("v").Status["image"])
 		assert.Equal(t, []string{"image.2"}, b.images())
 		write(t, there, "new")
 		b.mount("v", "id3") // a second container, of the same use
