@@ -213,10 +213,11 @@ func isImageOf(path, volume string) bool {
 	return is && filepath.Base(filepath.Dir(path)) == volume
 }
 
-// showing is the loop device that this host has bound to an image, opened; nil if there is none. A device that shows the
-// image and that no driver like this one made is an error.
-func (i Image) showing(image unix.Stat_t) (*loop.Device, error) {
-	return find(func(string) bool { return true }, func(d *loop.Device) (bool, error) {
+// showing is the loop device that this host has bound to an image of the volume, opened; nil if there is none. A device that
+// shows the image and that no driver like this one made is an error. Devices of other files are left alone: to ask one what it
+// shows takes an answer of its file's storage, which may be anybody's.
+func (i Image) showing(volume string, image unix.Stat_t) (*loop.Device, error) {
+	return find(func(path string) bool { return isImageOf(path, volume) }, func(d *loop.Device) (bool, error) {
 		if !d.Shows(image) {
 			return false, nil
 		}

@@ -14,6 +14,7 @@ import (
 
 	"mooring/plugin/backend"
 	"mooring/plugin/loop"
+	"mooring/plugin/mounts/mountstest"
 )
 
 // TestProvisionAfterACrash stops between any two steps of Provision and provisions again.
@@ -226,4 +227,24 @@ func TestImageWithErrorsIsCorrectedOrRefused(t *testing.T) {
 	assert.ErrorContains(t, i.Mount(t.Context(), v, target), "needs a repair by hand, with e2fsck on its image")
 	assert.NoDirExists(t, target)
 	assert.Empty(t, devices(t, v))
+}
+
+// TestAStrangersDeviceOnADeadStore has a loop device on the machine whose file's store answers no more.
+func TestAStrangersDeviceOnADeadStore(t *testing.T) {
+	store := mountstest.Store(t, "xfs")
+	f, err := os.Create(filepath.Join(store, "image"))
+	require.NoError(t, err)
+	require.NoError(t, f.Truncate(mib))
+	stranger, err := loop.Attach(f, "somebody's")
+	require.NoError(t, err)
+	dir, err := os.Open(store)
+	require.NoError(t, err)
+	require.NoError(t, errors.Join(f.Close(), unix.IoctlSetPointerInt(int(dir.Fd()), 0x8004587d, 2), dir.Close()))
+	_, err = loop.Open(stranger.Number())
+	require.ErrorIs(t, err, unix.EIO)
+
+	i, v, target := image(t, backend.Ext4)
+	mounted(t, i, v, target)
+	require.NoError(t, i.Unmount(t.Context(), target))
+	require.NoError(t, stranger.Close())
 }

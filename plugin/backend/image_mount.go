@@ -89,7 +89,7 @@ type imageMount struct {
 
 // alreadyDone tells whether an earlier Mount did it all, and the file system lives.
 func (m *imageMount) alreadyDone() (bool, error) {
-	device, err := m.showing(m.stat)
+	device, err := m.showing(filepath.Base(m.dir), m.stat)
 	if err != nil || device == nil {
 		return false, err
 	}
@@ -114,7 +114,7 @@ func alive(target string) error {
 
 // attach finds the image's loop device or binds one.
 func (m *imageMount) attach(image *os.File) error {
-	device, err := m.showing(m.stat)
+	device, err := m.showing(filepath.Base(m.dir), m.stat)
 	if err != nil {
 		return err
 	}
