@@ -54,12 +54,15 @@ func readRecordFor(v Spec) (record, error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		return r, fmt.Errorf("the volume's files are gone: %w", err)
 	}
-	if err == nil && v.Image < r.Image {
-		err = fmt.Errorf("the volume's lease names %s, but %s was mounted since: that lease was lost, or this host is too late; "+
-			"if no host uses the volume, rename the latest image to %s and set \"image\" in %s to %d",
-			v.image(), ImageName(r.Image), ImageName(v.Image), recordFile(v.Dir), v.Image)
+	if err != nil || v.Image >= r.Image {
+		return r, err
 	}
-	return r, err
+	_, err = os.Lstat(imageFile(v.Dir, r.Image))
+	if errors.Is(err, fs.ErrNotExist) {
+		return r, nil // it was given the name that the lease knows: the volume began a new life
+	}
+	return r, errors.Join(err, fmt.Errorf("the volume's lease names %s, but %s was mounted since: that lease was lost, or this host is too late; "+
+		"if no host uses the volume, rename %s to %s", v.image(), ImageName(r.Image), ImageName(r.Image), ImageName(v.Image)))
 }
 
 // follow notes the image that is about to be mounted.
