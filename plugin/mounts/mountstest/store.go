@@ -8,6 +8,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
+
+	"mooring/plugin/loop"
 )
 
 // storeSize is that of a Store. Only what is written takes space.
@@ -21,14 +23,19 @@ func Store(t testing.TB, fs string) string {
 		t.Skip("NOT RUN: mounting takes root")
 	}
 	dir := t.TempDir()
-	disk, at := filepath.Join(dir, "disk"), filepath.Join(dir, "store")
-	require.NoError(t, os.WriteFile(disk, nil, 0o600))
-	require.NoError(t, os.Truncate(disk, storeSize))
+	at := filepath.Join(dir, "store")
 	require.NoError(t, os.Mkdir(at, 0o755))
-	for _, command := range [][]string{{"mkfs." + fs, "-q", disk}, {"mount", "-o", "loop", disk, at}} {
-		said, err := exec.Command(command[0], command[1:]...).CombinedOutput()
-		require.NoError(t, err, string(said))
-	}
+	disk, err := os.Create(filepath.Join(dir, "disk"))
+	require.NoError(t, err)
+	defer disk.Close()
+	require.NoError(t, disk.Truncate(storeSize))
+	said, err := exec.Command("mkfs."+fs, "-q", disk.Name()).CombinedOutput()
+	require.NoError(t, err, string(said))
+	// Not "mount -o loop", which asks every loop device of the machine what it shows.
+	device, err := loop.Attach(disk, "store of a test")
+	require.NoError(t, err)
+	defer device.Close()
+	require.NoError(t, unix.Mount(device.Path(), at, fs, 0, ""))
 	// Detached, because a test that failed may have left something in it.
 	t.Cleanup(func() { require.NoError(t, unix.Unmount(at, unix.MNT_DETACH)) })
 	return at
