@@ -33,7 +33,8 @@ func describe(classes []class.Class, name string, options map[string]string) (st
 	if err != nil {
 		return store.Volume{}, err
 	}
-	v := store.Volume{Name: name, Class: c.Name, UID: c.UID, GID: c.GID, Mode: c.Mode, Backend: c.Backend, FS: c.FS, Size: c.Size,
+	v := store.Volume{Name: name, Class: c.Name, UID: c.UID, GID: c.GID, Mode: c.Mode,
+		Backend: c.Backend, FS: c.FS, Size: c.Size, Mkfs: c.Mkfs, Mount: c.Mount,
 		Takeover: string(c.Takeover)}
 	if err := number(options, "uid", &v.UID); err != nil {
 		return v, err
@@ -70,12 +71,16 @@ func describeImage(options map[string]string, v *store.Volume) error {
 			return fmt.Errorf("option %w", err)
 		}
 	}
-	if text, given := options["fs"]; given {
-		v.FS = text
+	for key, into := range map[string]*string{"fs": &v.FS, "mkfs": &v.Mkfs, "mount": &v.Mount} {
+		if text, given := options[key]; given {
+			*into = text
+		}
 	}
 	v.FS = cmp.Or(v.FS, backend.Ext4)
 	v.Size = cmp.Or(v.Size, class.DefaultSize)
-	if err := backend.CheckImage(v.FS, int64(v.Size)); err != nil {
+	err := backend.CheckImage(v.FS, int64(v.Size))
+	err = cmp.Or(err, backend.CheckMkfs(v.FS, v.Mkfs), backend.CheckMount(v.FS, v.Mount))
+	if err != nil {
 		return fmt.Errorf("volume %s: %w", v.Name, err)
 	}
 	return nil
@@ -90,17 +95,17 @@ func settleBackend(v store.Volume, shared bool, options map[string]string) (stor
 	if v.Backend == backend.KindImage {
 		return v, nil
 	}
-	for _, key := range []string{"size", "fs"} {
+	for _, key := range []string{"size", "fs", "mkfs", "mount"} {
 		if _, given := options[key]; given {
 			return v, fmt.Errorf("option %s takes an image, volume %s would be a directory: add backend=image or leave %s out", key, v.Name, key)
 		}
 	}
-	v.Backend, v.FS, v.Size = "", "", 0
+	v.Backend, v.FS, v.Size, v.Mkfs, v.Mount = "", "", 0, "", ""
 	return v, nil
 }
 
 func knownOptions(options map[string]string) error {
-	known := []string{"backend", "class", "fs", "gid", "mode", "size", "takeover", "uid"}
+	known := []string{"backend", "class", "fs", "gid", "mkfs", "mode", "mount", "size", "takeover", "uid"}
 	for _, key := range slices.Sorted(maps.Keys(options)) {
 		if !slices.Contains(known, key) {
 			return fmt.Errorf("option %q is unknown: the options are %s", key, strings.Join(known, ", "))
@@ -148,6 +153,8 @@ func contradiction(existing, wanted store.Volume, options map[string]string) err
 		{"backend", kind(existing), kind(wanted)},
 		{"fs", cmp.Or(existing.FS, "none"), wanted.FS},
 		{"size", existing.Size.String(), wanted.Size.String()},
+		{"mkfs", cmp.Or(existing.Mkfs, "none"), cmp.Or(wanted.Mkfs, "none")},
+		{"mount", cmp.Or(existing.Mount, "none"), cmp.Or(wanted.Mount, "none")},
 		{"takeover", policy(existing).String(), policy(wanted).String()},
 	} {
 		if _, given := options[c.key]; given && c.is != c.asked {

@@ -277,7 +277,8 @@ func (d *Driver) target(name string) string { return filepath.Join(d.cfg.MountRo
 // spec is a volume as the back end sees it. To use its storage takes the current lease, in v.seen, which tells where it is.
 func (d *Driver) spec(s *store.Store, v volume) backend.Spec {
 	return backend.Spec{Dir: s.Dir(v.Name), UID: v.UID, GID: v.GID, Mode: uint32(v.Mode),
-		Kind: kind(v.Volume), FS: v.FS, Size: int64(v.Size), Image: v.seen.Image}
+		Kind: kind(v.Volume), FS: v.FS, Size: int64(v.Size), Image: v.seen.Image,
+		Mkfs: v.Mkfs, Options: v.Volume.Mount}
 }
 
 // holders are the containers of this host that have the volume mounted, by the kernel's word.

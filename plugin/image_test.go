@@ -6,8 +6,10 @@ import (
 	"path/filepath"
 	"strconv"
 	"testing"
+	"time"
 
 	api "github.com/docker/go-plugins-helpers/volume"
+	"github.com/moby/sys/mountinfo"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
@@ -110,6 +112,11 @@ func TestImageOptions(t *testing.T) {
 			"volume new: size of 104857600 bytes is too small for xfs: use at least 300m"},
 		{"new", map[string]string{"size": "10g"},
 			"option size takes an image, volume new would be a directory: add backend=image or leave size out"},
+		{"new", map[string]string{"mount": "noatime"},
+			"option mount takes an image, volume new would be a directory: add backend=image or leave mount out"},
+		{"new", map[string]string{"backend": "image", "mkfs": "-F"}, `volume new: mkfs option "-F" cannot be chosen for ext4: use -i N, ` +
+			"-I N, -N N, -J size=N, -J fast_commit_size=N, -O fast_commit"},
+		{"v", map[string]string{"mount": "noatime"}, "volume v exists with mount none, not noatime: leave the option out or choose another name"},
 		{"v", map[string]string{"size": "1g"}, "volume v exists with size 400MiB, not 1GiB: leave the option out or choose another name"},
 		{"v", map[string]string{"backend": "dir"}, "volume v exists with backend image, not dir: leave the option out or choose another name"},
 		{"dir", map[string]string{"backend": "image", "size": "1g"},
@@ -118,6 +125,26 @@ func TestImageOptions(t *testing.T) {
 		assert.EqualError(t, create(row.name, row.options), row.want)
 	}
 	assert.NoError(t, create("v", map[string]string{"size": "400MiB", "fs": "ext4", "backend": "image"}), "equal options")
+}
+
+// What was chosen for an image when it was made holds wherever it is mounted.
+func TestAnImageWithChosenOptions(t *testing.T) {
+	store := t.TempDir()
+	h := start(t, configure(t, "hostA", store))
+	require.NoError(t, h.Create(context.Background(), &api.CreateRequest{Name: "v",
+		Options: map[string]string{"backend": "image", "size": "64m", "mkfs": "-I 512", "mount": "nodev,commit=7"}}))
+	assert.Equal(t, []any{"-I 512", "nodev,commit=7"}, []any{h.get("v").Status["mkfs"], h.get("v").Status["mount"]})
+	options := func(h *host) string {
+		at := h.mount("v", "id")
+		table, err := mountinfo.GetMounts(mountinfo.SingleEntryFilter(at))
+		require.NoError(t, err)
+		h.unmount("v", "id")
+		return table[0].Options + "," + table[0].VFSOptions
+	}
+	assert.Regexp(t, "nodev.*commit=7", options(h))
+	other := start(t, configure(t, "hostB", store))
+	require.Eventually(t, func() bool { _, err := other.Get(context.Background(), &api.GetRequest{Name: "v"}); return err == nil }, 20*time.Second, 5*time.Millisecond)
+	assert.Regexp(t, "nodev.*commit=7", options(other))
 }
 
 func TestBackEndByStore(t *testing.T) {

@@ -81,6 +81,11 @@ func (d *Driver) statusLocked(v *volume) map[string]any {
 	if v.Size > 0 {
 		status["fs"], status["size"] = v.FS, v.Size.String()
 	}
+	for key, chosen := range map[string]string{"mkfs": v.Mkfs, "mount": v.Mount} {
+		if chosen != "" {
+			status[key] = chosen
+		}
+	}
 	maps.Copy(status, v.shown)
 	if v.seen.Epoch > 0 {
 		status["holder"], status["epoch"], status["lease"] = v.seen.Host, v.seen.Epoch, v.seen.State

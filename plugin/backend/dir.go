@@ -24,6 +24,8 @@ type Spec struct {
 	FS       string // for an image: the file system to make in it
 	Size     int64  // for an image: its size in bytes when it is made
 	Image    uint64 // for an image: the epoch under which its file was made; see ImageName
+	Mkfs     string // for an image: chosen options for making its file system; see CheckMkfs
+	Options  string // for an image: chosen options for mounting it; see CheckMount
 }
 
 func (v Spec) image() string { return imageFile(v.Dir, v.Image) }

@@ -26,8 +26,8 @@ const (
 type filesystem interface {
 	// smallest is the least size of an image in bytes.
 	smallest() int64
-	// make formats a new, empty file.
-	make(ctx context.Context, file, uuid string) error
+	// make formats a new, empty file, with chosen options.
+	make(ctx context.Context, file, uuid string, chosen []string) error
 	// options are for mount(2).
 	options() string
 	// repair brings a device that is not mounted in order, as far as that is safe without asking. It says what it did,
@@ -107,9 +107,10 @@ func (ext4) smallest() int64 { return 16 << 20 }
 
 // make writes little even for a large image: a new sparse file reads as zeros, so tables need not be written, neither now
 // nor by the kernel after the first mount. No blocks are kept back for root; the volume has no other user than its own.
-func (ext4) make(ctx context.Context, file, uuid string) error {
-	_, err := run(ctx, nil, "mke2fs", "-q", "-t", Ext4, "-b", strconv.Itoa(ext4Block), "-m", "0", "-U", uuid, "-e", "remount-ro",
-		"-E", "nodiscard,assume_storage_prezeroed=1", file)
+func (ext4) make(ctx context.Context, file, uuid string, chosen []string) error {
+	args := append([]string{"-q", "-t", Ext4, "-b", strconv.Itoa(ext4Block), "-m", "0", "-U", uuid, "-e", "remount-ro",
+		"-E", "nodiscard,assume_storage_prezeroed=1"}, chosen...)
+	_, err := run(ctx, nil, "mke2fs", append(args, file)...)
 	return err
 }
 
@@ -152,8 +153,9 @@ type xfs struct{}
 
 func (xfs) smallest() int64 { return 300 << 20 }
 
-func (xfs) make(ctx context.Context, file, uuid string) error {
-	_, err := run(ctx, nil, "mkfs.xfs", "-q", "-K", "-s", "size=4096", "-m", "uuid="+uuid, file)
+func (xfs) make(ctx context.Context, file, uuid string, chosen []string) error {
+	args := append([]string{"-q", "-K", "-s", "size=4096", "-m", "uuid=" + uuid}, chosen...)
+	_, err := run(ctx, nil, "mkfs.xfs", append(args, file)...)
 	return err
 }
 

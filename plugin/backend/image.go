@@ -79,11 +79,15 @@ const draftPrefix = imagePrefix + ".new."
 // format makes the image in a draft file and gives it its name. Another host that does the same, because this one was
 // thought dead, removes the draft; then the link fails.
 func (r record) format(ctx context.Context, v Spec) error {
-	err := makeImage(v.image(), func(draft *os.File) error {
+	chosen, err := mkfsArgs(r.FS, v.Mkfs)
+	if err != nil {
+		return err
+	}
+	err = makeImage(v.image(), func(draft *os.File) error {
 		if err := draft.Truncate(r.Size); err != nil {
 			return err
 		}
-		return filesystems()[r.FS].make(ctx, draft.Name(), r.UUID)
+		return filesystems()[r.FS].make(ctx, draft.Name(), r.UUID, chosen)
 	})
 	if err != nil {
 		return fmt.Errorf("make image: %w", err)

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -168,7 +169,12 @@ func (m *imageMount) show(ctx context.Context, v Spec) error {
 			return err
 		}
 	}
-	if err := unix.Mount(m.device.Path(), m.target, m.record.FS, 0, m.fs.options()); err != nil {
+	flags, own, err := mountArgs(m.record.FS, v.Options)
+	if err != nil {
+		return err
+	}
+	options := strings.Join(append([]string{m.fs.options()}, own...), ",")
+	if err := unix.Mount(m.device.Path(), m.target, m.record.FS, flags, options); err != nil {
 		return fmt.Errorf("mount %s with the %s of %s: %w", m.device.Path(), m.record.FS, m.path, err)
 	}
 	if err := alive(m.target); err != nil {

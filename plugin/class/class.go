@@ -20,6 +20,8 @@ type Class struct {
 	Backend  string     // backend.KindDir, backend.KindImage or Auto; "" is backend.KindDir
 	FS       string     // of an image; "" is backend.Ext4
 	Size     store.Size // of an image; 0 is DefaultSize
+	Mkfs     string     // for making an image; see backend.CheckMkfs
+	Mount    string     // for mounting an image; see backend.CheckMount
 	Takeover lease.Policy
 }
 

@@ -166,10 +166,12 @@ func setters() map[string]func(*entry, string) error {
 			e.FS = text
 			return backend.CheckImage(text, math.MaxInt64)
 		},
-		"size": func(e *entry, text string) error { return e.Size.UnmarshalText([]byte(text)) },
-		"mode": func(e *entry, text string) error { return e.Mode.UnmarshalText([]byte(text)) },
-		"uid":  func(e *entry, text string) error { return number("uid", text, &e.UID) },
-		"gid":  func(e *entry, text string) error { return number("gid", text, &e.GID) },
+		"mkfs":  func(e *entry, text string) error { e.Mkfs = text; return nil },
+		"mount": func(e *entry, text string) error { e.Mount = text; return nil },
+		"size":  func(e *entry, text string) error { return e.Size.UnmarshalText([]byte(text)) },
+		"mode":  func(e *entry, text string) error { return e.Mode.UnmarshalText([]byte(text)) },
+		"uid":   func(e *entry, text string) error { return number("uid", text, &e.UID) },
+		"gid":   func(e *entry, text string) error { return number("gid", text, &e.GID) },
 	}
 }
 
@@ -220,12 +222,22 @@ func (r *reader) class(n *yaml.Node) entry {
 // checkImage looks whether the keys about images fit together.
 func (r *reader) checkImage(e entry) {
 	if e.image() {
-		if err := backend.CheckImage(cmp.Or(e.FS, backend.Ext4), int64(cmp.Or(e.Size, DefaultSize))); err != nil {
-			r.wrong(cmp.Or(e.lines["size"], e.lines[""]), "%v", err)
+		fs := cmp.Or(e.FS, backend.Ext4)
+		for _, check := range []struct {
+			key string
+			err error
+		}{
+			{"size", backend.CheckImage(fs, int64(cmp.Or(e.Size, DefaultSize)))},
+			{"mkfs", backend.CheckMkfs(fs, e.Mkfs)},
+			{"mount", backend.CheckMount(fs, e.Mount)},
+		} {
+			if check.err != nil {
+				r.wrong(cmp.Or(e.lines[check.key], e.lines[""]), "%v", check.err)
+			}
 		}
 		return
 	}
-	for _, key := range []string{"size", "fs"} {
+	for _, key := range []string{"size", "fs", "mkfs", "mount"} {
 		if e.lines[key] > 0 {
 			r.wrong(e.lines[key], "%s takes an image, and volumes of class %s would be directories: add backend: image or auto, or leave %s out", key, e.Name, key)
 		}

@@ -21,6 +21,8 @@ classes:
   uid: 1000
   gid: 0
   mode: 0750
+  mkfs: -m reflink=0
+  mount: noatime,largeio
 - &small {name: small, match: '/^log[0-9]+(data|config)$/', backend: auto, size: 1GiB}
 - {name: asked, match: ""}
 - name: rest
@@ -28,7 +30,7 @@ classes:
 `))
 	require.NoError(t, err)
 	assert.Equal(t, []Class{
-		{Name: "hot", Pattern: glob("hot[0-9]*data"), Backend: "image", FS: "xfs", Size: 200 << 30, UID: 1000, Mode: 0o750},
+		{Name: "hot", Pattern: glob("hot[0-9]*data"), Backend: "image", FS: "xfs", Size: 200 << 30, UID: 1000, Mode: 0o750, Mkfs: "-m reflink=0", Mount: "noatime,largeio"},
 		{Name: "small", Pattern: regexp.MustCompile(`^log[0-9]+(data|config)$`), Backend: "auto", Size: 1 << 30, Mode: 0o755},
 		{Name: "asked", Pattern: glob(""), Mode: 0o755},
 		{Name: "rest", Pattern: glob("*"), Mode: 0o755},
@@ -73,7 +75,7 @@ sizes: 1
 	assert.EqualError(t, err, strings.Join([]string{
 		`line 5: size "100" is not a number with a unit such as 512m, 10g or 1t`,
 		`line 6: file system "zfs" is unknown: use ext4 or xfs`,
-		`line 7: key "colour" is unknown: a class has backend, fs, gid, match, mode, name, size, uid`,
+		`line 7: key "colour" is unknown: a class has backend, fs, gid, match, mkfs, mode, mount, name, size, uid`,
 		`line 8: class data was there before, in line 2: choose another name`,
 		`line 9: match "es*data" is never reached: "*data" in line 3 matches all of it before; put the narrower one first`,
 		`line 10: a class without name: it needs name and match`,
@@ -102,8 +104,12 @@ func TestOneMistake(t *testing.T) {
 			"add backend: image or auto, or leave size out",
 		"classes:\n- {name: a, match: a*, backend: dir, fs: xfs}":              "line 2: fs takes an image, and volumes of class a would be directories: add backend: image or auto, or leave fs out",
 		"classes:\n- {name: a, match: a*, backend: image, fs: xfs, size: 10m}": "line 2: size of 10485760 bytes is too small for xfs: use at least 300m",
-		"classes:\n- {name: a, match: a*, backend: image, size: }":             `line 2: size "" is not a number with a unit such as 512m, 10g or 1t`,
-		"classes:\n- {name: a, match: a*, <<: {uid: 1}}":                       `line 2: key "<<" is unknown: a class has backend, fs, gid, match, mode, name, size, uid`,
+		"classes:\n- {name: a, match: a*, mount: noatime}":                     "line 2: mount takes an image, and volumes of class a would be directories: add backend: image or auto, or leave mount out",
+		"classes:\n- {name: a, match: a*, backend: image, mkfs: -I 512 -F}\n- name: b\n  match: b\n  backend: auto\n  mount: noatime,nobarrier": `line 2: mkfs option "-F" cannot be chosen for ext4: ` +
+			`use -i N, -I N, -N N, -J size=N, -J fast_commit_size=N, -O fast_commit; line 6: mount option "nobarrier" cannot be chosen for ext4: use noatime, nodiratime, relatime, ` +
+			"strictatime, lazytime, nodev, nosuid, noexec, commit=N, stripe=N, nodelalloc, data=ordered, data=journal, nodiscard",
+		"classes:\n- {name: a, match: a*, backend: image, size: }": `line 2: size "" is not a number with a unit such as 512m, 10g or 1t`,
+		"classes:\n- {name: a, match: a*, <<: {uid: 1}}":           `line 2: key "<<" is unknown: a class has backend, fs, gid, match, mkfs, mode, mount, name, size, uid`,
 		"\xff": "not YAML: invalid leading UTF-8 octet",
 	} {
 		classes, err := Parse([]byte(text))

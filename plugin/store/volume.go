@@ -27,6 +27,8 @@ type Volume struct {
 	Backend string    `json:"backend,omitempty"` // "" is dir
 	FS      string    `json:"fs,omitempty"`      // of a new image
 	Size    Size      `json:"size,omitempty"`    // of a new image
+	Mkfs    string    `json:"mkfs,omitempty"`    // options chosen for making it
+	Mount   string    `json:"mount,omitempty"`   // options chosen for mounting it
 	// Takeover is a lease.Policy: how another host may take the volume from one that seems dead.
 	Takeover string `json:"takeover,omitempty"`
 	// Used says that the volume was mounted at least once. From then on its files may hold data, and
