@@ -54,7 +54,7 @@ func (h *host) awaitClasses(name string, wants func(status any) bool) {
 	require.Eventually(h.t, func() bool { return wants(h.get(name).Status["classes"]) }, 20*time.Second, 5*time.Millisecond, h.get(name).Status)
 }
 
-const hotClass = "classes:\n- {name: hot, match: hot*, uid: 7, gid: 8, mode: 0711}\n"
+const hotClass = "classes:\n- {name: hot, match: hot*, uid: 7, gid: 8, mode: 0711, takeover: manual}\n"
 
 func TestTheClassesFileComesBeforeTheBuiltInClasses(t *testing.T) {
 	h := start(t, withClasses(t, hotClass))
@@ -65,6 +65,7 @@ func TestTheClassesFileComesBeforeTheBuiltInClasses(t *testing.T) {
 	require.NoError(t, unix.Stat(at, &stat))
 	assert.Equal(t, []uint32{7, 8, 0o711}, []uint32{stat.Uid, stat.Gid, stat.Mode & 0o7777})
 	assert.NotContains(t, h.get("hot1data").Status, "classes", "all is well")
+	assert.Equal(t, "manual", h.get("hot1data").Status["takeover"])
 	require.NoError(t, h.Create(context.Background(), &api.CreateRequest{Name: "chosen", Options: map[string]string{"class": "hot"}}))
 	assert.Equal(t, "hot", h.get("chosen").Status["class"])
 }

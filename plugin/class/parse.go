@@ -16,6 +16,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"mooring/plugin/backend"
+	"mooring/plugin/lease"
 )
 
 // Mistake is something wrong in a classes file.
@@ -165,6 +166,10 @@ func setters() map[string]func(*entry, string) error {
 		"fs": func(e *entry, text string) error {
 			e.FS = text
 			return backend.CheckImage(text, math.MaxInt64)
+		},
+		"takeover": func(e *entry, text string) (err error) {
+			e.Takeover, err = lease.ParsePolicy(text)
+			return err
 		},
 		"mkfs":  func(e *entry, text string) error { e.Mkfs = text; return nil },
 		"mount": func(e *entry, text string) error { e.Mount = text; return nil },

@@ -8,6 +8,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"mooring/plugin/lease"
 )
 
 func TestAGoodFile(t *testing.T) {
@@ -24,7 +26,7 @@ classes:
   mkfs: -m reflink=0
   mount: noatime,largeio
 - &small {name: small, match: '/^log[0-9]+(data|config)$/', backend: auto, size: 1GiB}
-- {name: asked, match: ""}
+- {name: asked, match: "", takeover: manual}
 - name: rest
   match: "*"
 `))
@@ -32,7 +34,7 @@ classes:
 	assert.Equal(t, []Class{
 		{Name: "hot", Pattern: glob("hot[0-9]*data"), Backend: "image", FS: "xfs", Size: 200 << 30, UID: 1000, Mode: 0o750, Mkfs: "-m reflink=0", Mount: "noatime,largeio"},
 		{Name: "small", Pattern: regexp.MustCompile(`^log[0-9]+(data|config)$`), Backend: "auto", Size: 1 << 30, Mode: 0o755},
-		{Name: "asked", Pattern: glob(""), Mode: 0o755},
+		{Name: "asked", Pattern: glob(""), Mode: 0o755, Takeover: lease.Manual},
 		{Name: "rest", Pattern: glob("*"), Mode: 0o755},
 	}, classes)
 	assert.True(t, classes[1].Pattern.MatchString("log12config"))
@@ -59,6 +61,7 @@ func TestMistakes(t *testing.T) {
   match: "es*data"
 - match: "*data"
   backend: nfs
+  takeover: soon
   uid: root
   mode: "99"
 - name: two words
@@ -75,22 +78,23 @@ sizes: 1
 	assert.EqualError(t, err, strings.Join([]string{
 		`line 5: size "100" is not a number with a unit such as 512m, 10g or 1t`,
 		`line 6: file system "zfs" is unknown: use ext4 or xfs`,
-		`line 7: key "colour" is unknown: a class has backend, fs, gid, match, mkfs, mode, mount, name, size, uid`,
+		`line 7: key "colour" is unknown: a class has backend, fs, gid, match, mkfs, mode, mount, name, size, takeover, uid`,
 		`line 8: class data was there before, in line 2: choose another name`,
 		`line 9: match "es*data" is never reached: "*data" in line 3 matches all of it before; put the narrower one first`,
 		`line 10: a class without name: it needs name and match`,
 		`line 10: match "*data" was there before, in line 3: the first class that matches counts`,
 		`line 11: backend "nfs" is unknown: use dir, image or auto`,
-		`line 12: uid "root" is not a number such as 1000`,
-		`line 13: mode "99" is not an octal number such as 0770`,
-		`line 14: name "two words" is not allowed: use a letter or digit, then up to 127 letters, digits, '_', '.' or '-'`,
-		`line 15: match "[a" is not a pattern such as *[0-9]data, nor a regular expression between slashes: syntax error in pattern`,
-		`line 17: key size was there before, in line 16`,
-		`line 18: key name takes one value`,
-		"line 19: match \"/(/\" is not a regular expression between slashes: error parsing regexp: missing closing ): `(`",
-		`line 20: a class has keys, such as name and match`,
-		`line 22: match "with space*" fits no name of a volume: names have only letters, digits, '_', '.' and '-'`,
-		`line 23: key "sizes" is unknown: a classes file has classes`,
+		`line 12: takeover "soon" is unknown: use auto, manual or never`,
+		`line 13: uid "root" is not a number such as 1000`,
+		`line 14: mode "99" is not an octal number such as 0770`,
+		`line 15: name "two words" is not allowed: use a letter or digit, then up to 127 letters, digits, '_', '.' or '-'`,
+		`line 16: match "[a" is not a pattern such as *[0-9]data, nor a regular expression between slashes: syntax error in pattern`,
+		`line 18: key size was there before, in line 17`,
+		`line 19: key name takes one value`,
+		"line 20: match \"/(/\" is not a regular expression between slashes: error parsing regexp: missing closing ): `(`",
+		`line 21: a class has keys, such as name and match`,
+		`line 23: match "with space*" fits no name of a volume: names have only letters, digits, '_', '.' and '-'`,
+		`line 24: key "sizes" is unknown: a classes file has classes`,
 	}, "; "))
 }
 
@@ -109,7 +113,7 @@ func TestOneMistake(t *testing.T) {
 			`use -i N, -I N, -N N, -J size=N, -J fast_commit_size=N, -O fast_commit; line 6: mount option "nobarrier" cannot be chosen for ext4: use noatime, nodiratime, relatime, ` +
 			"strictatime, lazytime, nodev, nosuid, noexec, commit=N, stripe=N, nodelalloc, data=ordered, data=journal, nodiscard",
 		"classes:\n- {name: a, match: a*, backend: image, size: }": `line 2: size "" is not a number with a unit such as 512m, 10g or 1t`,
-		"classes:\n- {name: a, match: a*, <<: {uid: 1}}":           `line 2: key "<<" is unknown: a class has backend, fs, gid, match, mkfs, mode, mount, name, size, uid`,
+		"classes:\n- {name: a, match: a*, <<: {uid: 1}}":           `line 2: key "<<" is unknown: a class has backend, fs, gid, match, mkfs, mode, mount, name, size, takeover, uid`,
 		"\xff": "not YAML: invalid leading UTF-8 octet",
 	} {
 		classes, err := Parse([]byte(text))
