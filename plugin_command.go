@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -10,6 +11,7 @@ import (
 
 	"mooring/plugin"
 	"mooring/plugin/guard"
+	"mooring/plugin/mounts"
 )
 
 // pluginCommand has the settings of the managed plugin. There the paths are fixed by its manifest, config.json, and the
@@ -29,6 +31,10 @@ type pluginCommand struct {
 
 // Run serves until ctx ends.
 func (c *pluginCommand) Run(ctx context.Context, logger hclog.Logger) error {
+	if apart, err := mounts.Apart("/proc", c.MountRoot); err != nil || apart {
+		return errors.Join(err, fmt.Errorf("what is mounted below %s stays out of the host's sight, and containers would write to its own disk: "+
+			"start this in the host's mount namespace, see docs/plain-plugin.md", c.MountRoot))
+	}
 	binary, err := os.Executable()
 	if err != nil {
 		return fmt.Errorf("find this program's own file: %w", err)

@@ -64,3 +64,32 @@ func peersOf(table []*mountinfo.Info, root string) string {
 	}
 	return peers
 }
+
+// Apart tells whether what a plain process mounts below root stays out of sight of the host: the process is in another mount
+// namespace than the host's first one, and no mount that holds root has a peer there. It is false for a managed plugin, whose
+// mounts the engine arranges, and when it can't be told.
+func Apart(proc, root string) (bool, error) {
+	host := namespaceOf(filepath.Join(proc, "1"))
+	if host == "" || host == namespaceOf(filepath.Join(proc, "self")) {
+		return false, nil
+	}
+	self, err := readTable(filepath.Join(proc, "self"), nil)
+	if err != nil {
+		return false, fmt.Errorf("read own mount table: %w", err)
+	}
+	if isPlugin(rootOf(self)) {
+		return false, nil
+	}
+	theirs, err := readTable(filepath.Join(proc, "1"), nil)
+	if err != nil {
+		return false, nil
+	}
+	for root != "/" && !slices.ContainsFunc(self, func(m *mountinfo.Info) bool { return m.Mountpoint == root }) {
+		root = filepath.Dir(root)
+	}
+	peers := peersOf(self, root)
+	return peers == "" || !slices.ContainsFunc(theirs, func(m *mountinfo.Info) bool {
+		fields := strings.Fields(m.Optional)
+		return slices.Contains(fields, peers) || slices.Contains(fields, strings.Replace(peers, "shared:", "master:", 1))
+	}), nil
+}

@@ -51,3 +51,36 @@ func TestReaches(t *testing.T) {
 		})
 	}
 }
+
+func TestApart(t *testing.T) {
+	const (
+		private = "1 0 254:0 / / rw - ext4 /dev/vda rw\n"
+		shared  = "1 0 254:0 / / rw shared:1 - ext4 /dev/vda rw\n"
+		slave   = "1 0 254:0 / / rw master:1 - ext4 /dev/vda rw\n"
+		below   = "2 1 254:1 / /var rw shared:7 - ext4 /dev/vdb rw\n"
+	)
+	for name, c := range map[string]struct {
+		self, namespace, host string
+		want                  bool
+	}{
+		"the host's namespace":                {private, "1", private, false},
+		"a namespace of its own":              {private, "2", private, true},
+		"one that hears the host, as systemd": {slave, "2", shared, true},
+		"one that the host hears":             {shared, "2", slave, false},
+		"a peer of the host's":                {shared + below, "2", private + below, false},
+		"shared, but not with the host":       {shared + below, "2", shared, true},
+		"a managed plugin":                    {pluginRoot, "2", private, false},
+		"the host cannot be looked at":        {private, "2", "", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			proc := t.TempDir()
+			procEntry(t, proc, "self", c.namespace, c.self)
+			if c.host != "" {
+				procEntry(t, proc, "1", "1", c.host)
+			}
+			got, err := mounts.Apart(proc, "/var/lib/mooring-mounts")
+			require.NoError(t, err)
+			assert.Equal(t, c.want, got)
+		})
+	}
+}
