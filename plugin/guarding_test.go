@@ -158,3 +158,33 @@ func TestTimesThatAreNotSafeAreRefused(t *testing.T) {
 	_, err := plugin.Open(cfg)
 	assert.ErrorContains(t, err, "take them after")
 }
+
+// The guard was killed together with the plugin, and the next one is not ready at first: a volume that a container writes is
+// put under its watch as soon as it is.
+func TestAnAdoptedVolumeIsWatchedInTheEnd(t *testing.T) {
+	withScript(t, func(h *host, g *scripted) {
+		h.mount("v", "id1")
+		kill := container(t, h.mountpoint("v"))
+		require.NoError(t, g.Forget(context.Background(), "v"))
+		g.refuse = 1
+		h.restart().settled()
+		assert.Equal(t, uint64(1), g.watches("v").Epoch)
+		kill()
+	})
+}
+
+// Nobody guarded the host while another one took its volume over: the guard gets to know of it, and ends what still writes.
+func TestALostVolumeIsLeftToTheGuard(t *testing.T) {
+	withScript(t, func(h *host, g *scripted) {
+		h.mount("v", "id1")
+		kill := container(t, h.mountpoint("v"))
+		require.NoError(t, g.Forget(context.Background(), "v"))
+		h.crash()
+		dir := filepath.Join(h.cfg.StoreDir, "mooring/volumes/v")
+		require.NoError(t, lease.Create(dir, lease.Lease{Epoch: 1}.Next("v", lease.Identity{Host: "hostB", Boot: "b"})))
+		h = h.restart().settled()
+		assert.Equal(t, "lost", h.state("v"))
+		assert.Equal(t, uint64(1), g.watches("v").Epoch, "under the lease that it lost")
+		kill()
+	})
+}

@@ -66,7 +66,8 @@ func (d *Driver) readopt(ctx context.Context, s *store.Store, v volume) error {
 	verdict := lease.Decide(v.seen, d.self, lease.Watched{}, lease.Terms{After: d.cfg.TakeAfter, Policy: policy(v.Volume)})
 	if verdict != lease.Keep && verdict != lease.Take {
 		d.lose(v, v.seen)
-		return nil
+		// No guard may have watched it since this host lost it: the one there is ends the use.
+		return d.watchOver(ctx, s, v)
 	}
 	lapses := d.lapses()
 	l, err := d.win(s, v, v.seen, verdict)
@@ -81,6 +82,7 @@ func (d *Driver) readopt(ctx context.Context, s *store.Store, v volume) error {
 	}
 	v.seen, v.Epoch, v.Boot, v.mounted = l, l.Epoch, d.self.Boot, d.cfg.Clock()
 	if err := d.watchOver(ctx, s, v); err != nil {
+		v.recovered = false                // nobody watches it yet, unless it was fenced: again, until one is so
 		return errors.Join(err, d.save(v)) // so that it is known what was fenced
 	}
 	if err := d.backend.Mount(ctx, d.spec(s, v), d.target(v.Name)); err != nil {

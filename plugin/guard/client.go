@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"sync"
 	"syscall"
@@ -35,9 +36,10 @@ type Client struct {
 	link     *link
 	pid      int // of the guard at the other end
 	watched  map[string]Volume
-	children []int     // guards that this process started and that may have ended
-	started  time.Time // the last start
-	silent   time.Time // since when the guard does not answer; zero if it does
+	unsure   map[string]bool // of those watched, which the guard has neither taken over nor fenced
+	children []int           // guards that this process started and that may have ended
+	started  time.Time       // the last start
+	silent   time.Time       // since when the guard does not answer; zero if it does
 }
 
 // Attach makes sure that a guard of this host runs, starts one if not, and returns what it says.
@@ -49,6 +51,11 @@ func (c *Client) Attach(ctx context.Context, host Host) (Status, error) {
 	status, err := c.firstBeat(ctx)
 	if err != nil {
 		return status, err
+	}
+	if len(c.unsure) > 0 {
+		if status, err = c.resume(status); err != nil {
+			return status, err
+		}
 	}
 	if !fits(status.PID) && time.Since(c.started) > replaceAfter {
 		c.log().Info("guard is replaced by this version's", "pid", status.PID)
@@ -83,6 +90,7 @@ func (c *Client) Watch(ctx context.Context, v Volume) error {
 		c.watched = map[string]Volume{}
 	}
 	c.watched[v.Name] = v
+	delete(c.unsure, v.Name)
 	return nil
 }
 
@@ -100,6 +108,7 @@ func (c *Client) drop(ctx context.Context, r request) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	delete(c.watched, r.Volume.Name)
+	delete(c.unsure, r.Volume.Name)
 	_, err := c.call(ctx, r)
 	return err
 }
@@ -177,12 +186,41 @@ func (c *Client) connect(ctx context.Context) error {
 		c.log().Info("guard found", "pid", status.PID, "independent", status.Independent, "notes", status.Notes)
 	}
 	c.pid = status.PID
-	for _, v := range c.watched {
-		if _, err := c.ask(request{Verb: watch, Volume: v}); err != nil {
-			c.log().Warn("volume not watched", "volume", v.Name, "error", err) // it has fenced it, or will be asked again
+	c.unsure = map[string]bool{}
+	for name := range c.watched {
+		c.unsure[name] = true
+	}
+	_, err = c.resume(status)
+	return err
+}
+
+// resume tells a guard what the plugin had mounted before that guard was there, and returns its status after that. What it
+// refuses without fencing it, because another guard is taking over, is asked again with the next Attach.
+func (c *Client) resume(status Status) (Status, error) {
+	for name := range c.unsure {
+		v := c.watched[name]
+		answer, err := c.ask(request{Verb: resume, Volume: v})
+		if _, refused := errors.AsType[refusal](err); err != nil && !refused {
+			return status, err
+		}
+		answer.Rival = answer.Rival || status.Rival // said once
+		status = answer
+		switch {
+		case err == nil:
+			delete(c.unsure, name)
+		case fences(status, v):
+			delete(c.unsure, name)
+			c.log().Warn("volume fenced by a new guard", "volume", name, "error", err)
+		default:
+			c.log().Warn("volume not watched yet", "volume", name, "error", err)
 		}
 	}
-	return nil
+	return status, nil
+}
+
+// fences tells whether a guard ends the use of a volume under its lease.
+func fences(s Status, v Volume) bool {
+	return slices.ContainsFunc(s.Fenced, func(r Report) bool { return r.Volume.Name == v.Name && r.Volume.Epoch >= v.Epoch })
 }
 
 // check tells whether the guard that answered is this host's.

@@ -106,7 +106,7 @@ func (g *Guard) Watch(v Volume) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	now := g.Clock()
-	if r, known := g.fenced[v.Name]; known && (!r.Settled || v.Epoch <= r.Volume.Epoch) {
+	if r := g.fenced[v.Name]; g.sentencedLocked(v) {
 		return fmt.Errorf("volume %s was fenced on this host (%s); it can be mounted again once its processes are gone and its lease (epoch %d) is given back",
 			v.Name, r.Reason, r.Volume.Epoch)
 	}
@@ -122,6 +122,24 @@ func (g *Guard) Watch(v Volume) error {
 	}
 	g.watched[v.Name] = v
 	return nil
+}
+
+// Resume is Watch for a volume that has been mounted under an earlier guard. Where that one would have to fence by now, this
+// one does: nobody else looks after the volume, and its containers write.
+func (g *Guard) Resume(v Volume) error {
+	g.mu.Lock()
+	now := g.Clock()
+	if !g.sentencedLocked(v) && !g.pulse.Alive(now, g.host.FenceAfter) {
+		g.condemnLocked([]Volume{v}, silence(g.pulse, now, g.problem).Error(), false)
+	}
+	g.mu.Unlock()
+	return g.Watch(v)
+}
+
+// sentencedLocked tells whether a volume may not be used under its lease any more.
+func (g *Guard) sentencedLocked(v Volume) bool {
+	r, known := g.fenced[v.Name]
+	return known && (!r.Settled || v.Epoch <= r.Volume.Epoch)
 }
 
 // Forget ends the watch over a volume that is mounted no more.

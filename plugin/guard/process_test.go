@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -175,6 +176,53 @@ func TestAKilledGuardIsFollowed(t *testing.T) {
 	c.eventually("the volume is fenced", func(s guard.Status) bool { return len(s.Fenced) == 1 && s.Fenced[0].Settled })
 	assert.True(t, dead(holder.Process.Pid))
 	assert.Equal(t, lease.Released, c.leaseState())
+}
+
+// The guard is killed while the store is away, and the next one comes late and cannot beat: a volume that is mounted is fenced
+// all the same.
+func TestAGuardThatCannotBeatFencesWhatIsMounted(t *testing.T) {
+	c := newScene(t, t.TempDir())
+	v := c.volume()
+	holder := container(t, c.target, `echo up; exec sleep 1000`)
+	c.watch(v)
+	first := c.attach().PID
+	mark := filepath.Join(c.host.StoreDir, "mooring/store.json")
+	require.NoError(t, os.Rename(mark, mark+".away"))
+	require.NoError(t, unix.Kill(first, unix.SIGKILL))
+	late := time.NewTimer(c.host.FenceAfter + 100*time.Millisecond)
+	<-late.C
+	status := c.eventually("fenced", func(s guard.Status) bool { return len(s.Fenced) == 1 && len(s.Fenced[0].Killed) > 0 })
+	assert.Zero(t, status.Watching)
+	assert.Contains(t, status.Fenced[0].Reason, "no heartbeat for ")
+	assert.True(t, dead(holder.Process.Pid))
+	require.NoError(t, os.Rename(mark+".away", mark))
+	c.eventually("settled", func(s guard.Status) bool { return len(s.Fenced) == 1 && s.Fenced[0].Settled })
+	assert.Equal(t, lease.Released, c.leaseState())
+}
+
+// A volume that a guard refused to watch, because another one was about to replace it, is watched as soon as that is over.
+func TestARefusedVolumeIsWatchedInTheEnd(t *testing.T) {
+	c := newScene(t, t.TempDir())
+	c.host.FenceAfter = time.Minute // long enough for whatever keeps this test waiting
+	v := c.volume()
+	c.watch(v)
+	require.NoError(t, unix.Kill(c.attach().PID, unix.SIGKILL))
+	require.Eventually(t, func() bool { return len(c.guards()) == 0 }, 10*time.Second, 20*time.Millisecond)
+	require.NoError(t, os.Remove(filepath.Join(c.host.StateDir, "guard.sock"))) // so that it is there when the next one listens
+
+	other := &guard.Client{Command: c.client.Command}
+	_, err := other.Attach(context.Background(), c.host)
+	require.NoError(t, err)
+	successor, err := net.Dial("unix", filepath.Join(c.host.StateDir, "guard.sock"))
+	require.NoError(t, err)
+	_, err = successor.Write([]byte("{\"verb\":\"hand over\"}\n"))
+	require.NoError(t, err)
+	_, err = successor.Read(make([]byte, 1))
+	require.NoError(t, err, "the guard waits for this one")
+	assert.Zero(t, c.attach().Watching, "it refuses meanwhile")
+	require.NoError(t, successor.Close()) // without having beaten: the guard goes on
+	status := c.eventually("watched", func(s guard.Status) bool { return s.Watching == 1 })
+	assert.Empty(t, status.Fenced)
 }
 
 // The guard itself is frozen for too long (as a host that sleeps is) and wakes up: whatever the leases

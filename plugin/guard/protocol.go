@@ -84,6 +84,7 @@ type verb string
 const (
 	askStatus   verb = "status"
 	watch       verb = "watch"       // answered before the plugin mounts, and again after it did
+	resume      verb = "resume"      // watch a volume that has been mounted under an earlier guard
 	forget      verb = "forget"      // the volume is unmounted
 	acknowledge verb = "acknowledge" // the plugin knows what was fenced
 	leave       verb = "leave"       // the plugin ends for good: a guard without volumes ends, too

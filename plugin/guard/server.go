@@ -113,6 +113,8 @@ func (s *server) obey(r request) error {
 	case askStatus, leave: // leaving comes after the answer
 	case watch:
 		return s.guard.Watch(r.Volume)
+	case resume:
+		return s.guard.Resume(r.Volume)
 	case forget:
 		s.guard.Forget(r.Volume.Name)
 	case acknowledge:
