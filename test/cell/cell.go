@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -42,6 +43,7 @@ type Cell struct {
 	Plugin string `json:"plugin,omitempty"` // directory of the managed plugin
 	Leases string `json:"leases,omitempty"` // where the plugin keeps leases, if not in the store
 	Faults string `json:"faults,omitempty"` // program that puts a file system with faults between store and hosts
+	Bare   bool   `json:"bare,omitempty"`   // without Mesos
 
 	saving sync.Mutex
 }
@@ -56,6 +58,7 @@ type Options struct {
 	StoreFS  string            // file system of the store's own: xfs, where files can be cloned, or ext4; "" means a directory on the machine's disk
 	Images   []string          // files for `docker load`, brought into every engine
 	Fast     bool              // an agent is unreachable after 3 s without answer instead of 75 s
+	Bare     bool              // engines and plugins only, no Mesos
 	Mesos    string            // directory of the Mesos programs; "" means /var/cache/mooring/mesos
 	Progress func(line string) // called at each step, one call at a time; nil is silent
 }
@@ -78,8 +81,10 @@ func Up(ctx context.Context, dir string, o Options) (*Cell, error) {
 	if err := c.makeSwitch(ctx); err != nil {
 		return nil, err
 	}
-	if err := c.StartMaster(ctx); err != nil {
-		return nil, err
+	if !c.Bare {
+		if err := c.StartMaster(ctx); err != nil {
+			return nil, err
+		}
 	}
 	all, ctx := errgroup.WithContext(ctx)
 	for _, h := range c.Hosts {
@@ -114,6 +119,9 @@ func (h *Host) furnish(ctx context.Context, images []string, say func(string, ..
 		}
 		say("%s: plugin %s is enabled", h.Name, PluginName)
 	}
+	if h.cell.Bare {
+		return nil
+	}
 	if err := h.StartAgent(ctx); err != nil {
 		return err
 	}
@@ -143,12 +151,15 @@ func plan(dir string, o Options) (*Cell, error) {
 	c := &Cell{
 		Dir: dir, Store: filepath.Join(dir, "store"), Switch: namespacePath(dir, "switch"),
 		Master: switchAddress + ":5050", Scheduler: switchAddress + ":31100",
-		Fast: o.Fast, Mesos: o.Mesos, Plugin: o.Plugin, Leases: o.Leases,
+		Fast: o.Fast, Bare: o.Bare, Mesos: o.Mesos, Plugin: o.Plugin, Leases: o.Leases,
 	}
 	if c.Mesos == "" {
 		c.Mesos = "/var/cache/mooring/mesos"
 	}
-	needed := append([]string{filepath.Join(c.Mesos, "mesos-agent")}, o.Images...)
+	needed := slices.Clone(o.Images)
+	if !c.Bare {
+		needed = append(needed, filepath.Join(c.Mesos, "mesos-agent"))
+	}
 	if o.Faults != "" {
 		if c.Faults, err = filepath.Abs(o.Faults); err != nil {
 			return nil, fmt.Errorf("find program of the faulty file system: %w", err)

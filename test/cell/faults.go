@@ -50,3 +50,19 @@ func (h *Host) Fault(ctx context.Context, fault faultfs.Fault) error {
 
 // Heal ends what Fault began.
 func (h *Host) Heal(ctx context.Context) error { return h.Fault(ctx, faultfs.Fault{}) }
+
+// Hold stops whoever is the first to do an operation on the host's store in the middle of it, until Release.
+func (h *Host) Hold(ctx context.Context, hold faultfs.Hold) error {
+	if err := faultfs.Keep(ctx, h.faultSocket(), hold); err != nil {
+		return fmt.Errorf("hold %s on %s: %w", hold, h.Name, err)
+	}
+	return nil
+}
+
+// AwaitHeld waits until a hold has found its operation.
+func (h *Host) AwaitHeld(ctx context.Context, hold faultfs.Hold) error {
+	return await(ctx, fmt.Sprintf("%s on %s", hold, h.Name), func(ctx context.Context) error { return faultfs.Kept(ctx, h.faultSocket(), hold) })
+}
+
+// Release ends the host's holds.
+func (h *Host) Release(ctx context.Context) error { return faultfs.Release(ctx, h.faultSocket()) }

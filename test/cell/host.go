@@ -133,13 +133,17 @@ func (h *Host) Kill(ctx context.Context) error {
 	return h.cell.change(func() { h.AgentPID = 0 })
 }
 
-// Return switches a killed host on again, with what is on its disk and with another boot ID. It returns when the agent is registered.
+// Return switches a killed host on again, with what is on its disk and with another boot ID. It returns when the engine
+// answers and the agent, if there is Mesos, is registered.
 func (h *Host) Return(ctx context.Context) error {
 	if h.Alive() {
 		return fmt.Errorf("%s is alive; only a killed host can return", h.Name)
 	}
 	if err := h.boot(ctx); err != nil {
 		return err
+	}
+	if h.cell.Bare {
+		return nil
 	}
 	return h.StartAgent(ctx)
 }
@@ -267,6 +271,21 @@ func (h *Host) PID(name string) int {
 		}
 	}
 	return oldest
+}
+
+// GuardPID finds the guard of the host's plugin, which has left the host's control groups; 0 when there is none.
+func (h *Host) GuardPID() int {
+	pids, err := inNamespaces([]string{h.Namespace})
+	if err != nil {
+		return 0
+	}
+	for pid := range pids {
+		line, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+		if words := strings.Split(string(line), "\x00"); err == nil && len(words) > 1 && words[1] == "guard" {
+			return pid
+		}
+	}
+	return 0
 }
 
 // namespacePIDs returns the process IDs of a process from our PID namespace inwards; none when it is gone.

@@ -17,7 +17,7 @@ type Kind string
 const (
 	None    Kind = "none"
 	EIO     Kind = "eio"     // every operation fails
-	ENOSPC  Kind = "enospc"  // what needs space fails
+	ENOSPC  Kind = "enospc"  // what makes or lengthens a file fails
 	ESTALE  Kind = "estale"  // every operation fails, as on a network file system whose server forgot its files
 	Hang    Kind = "hang"    // no operation ends until there is another fault or none; SIGKILL ends the wait, as on NFS
 	Latency Kind = "latency" // every operation takes longer

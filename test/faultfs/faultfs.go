@@ -14,6 +14,7 @@ import (
 // FS is a mounted file system.
 type FS struct {
 	gate   *gate
+	holds  *holds
 	server *fuse.Server
 }
 
@@ -23,7 +24,7 @@ func Mount(dir, at string) (*FS, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", dir, err)
 	}
-	o := &operations{RawFileSystem: fs.NewNodeFS(root, &fs.Options{}), gate: newGate()}
+	o := &operations{RawFileSystem: fs.NewNodeFS(root, &fs.Options{}), gate: newGate(), holds: newHolds()}
 	server, err := fuse.NewServer(o, at, &fuse.MountOptions{
 		AllowOther: true, DirectMountStrict: true, FsName: dir, Name: "faultfs", Options: []string{"default_permissions"},
 		DisableReadDirPlus: true,
@@ -37,11 +38,20 @@ func Mount(dir, at string) (*FS, error) {
 	if err := server.WaitMount(); err != nil {
 		return nil, fmt.Errorf("mount %s at %s: %w", dir, at, err)
 	}
-	return &FS{gate: o.gate, server: server}, nil
+	return &FS{gate: o.gate, holds: o.holds, server: server}, nil
 }
 
 // Set replaces the fault, also for operations that hang because of the last one.
 func (f *FS) Set(fault Fault) { f.gate.set(fault) }
+
+// Hold makes the first operation that fits wait until Release.
+func (f *FS) Hold(h Hold) { f.holds.add(h) }
+
+// Held tells whether a hold has found its operation.
+func (f *FS) Held(h Hold) bool { return f.holds.has(h) }
+
+// Release ends all holds.
+func (f *FS) Release() { f.holds.release() }
 
 // Unmount takes the file system away; it fails while something uses it.
 func (f *FS) Unmount() error {

@@ -192,7 +192,7 @@ func TestFaultsAreErrors(t *testing.T) {
 		t.Run(string(row.kind), func(t *testing.T) {
 			s := mounted(t)
 			s.write(t, "file", "here")
-			f, err := os.OpenFile(s.path("file"), os.O_WRONLY, 0)
+			f, err := os.OpenFile(s.path("file"), os.O_WRONLY|os.O_APPEND, 0)
 			require.NoError(t, err)
 			defer f.Close()
 			s.Set(faultfs.Fault{Kind: row.kind})
@@ -297,4 +297,59 @@ func TestParse(t *testing.T) {
 		_, err := faultfs.Parse(text)
 		require.ErrorContains(t, err, "is not one of none, eio")
 	}
+}
+
+func TestAHeldOperationWaits(t *testing.T) {
+	for _, hold := range []faultfs.Hold{
+		{Operation: faultfs.Link, Path: "dir/lease.*"},
+		{Operation: faultfs.Link, Path: "dir/lease.*", After: true},
+	} {
+		t.Run(hold.String(), func(t *testing.T) {
+			s := mounted(t)
+			require.NoError(t, os.Mkdir(s.path("dir"), 0o755))
+			s.write(t, "dir/draft", "")
+			again, err := faultfs.ParseHold(hold.String())
+			require.NoError(t, err)
+			s.Hold(again)
+			require.NoError(t, os.Link(s.path("dir/draft"), s.path("dir/other")), "another name")
+			done := make(chan error, 1)
+			go func() { done <- os.Link(s.path("dir/draft"), s.path("dir/lease.1")) }()
+			require.Eventually(t, func() bool { return s.Held(hold) }, patience, time.Millisecond)
+			_, err = os.Lstat(filepath.Join(s.below, "dir/lease.1"))
+			if hold.After {
+				require.Eventually(t, func() bool { _, err = os.Lstat(filepath.Join(s.below, "dir/lease.1")); return err == nil }, patience, time.Millisecond)
+			} else {
+				require.ErrorIs(t, err, os.ErrNotExist)
+			}
+			select {
+			case err := <-done:
+				require.Fail(t, "it answered", "%v", err)
+			default:
+			}
+			s.Release()
+			require.NoError(t, <-done)
+			require.NoError(t, os.Link(s.path("dir/draft"), s.path("dir/lease.2")), "no hold is left")
+		})
+	}
+}
+
+func TestWrongHoldsAreExplained(t *testing.T) {
+	for _, text := range []string{"", "before link", "sometimes link a", "before fly a", "before link [", "before link a b"} {
+		_, err := faultfs.ParseHold(text)
+		require.Error(t, err, text)
+	}
+}
+
+// A heartbeat is rewritten in its place: a full store does not stop it.
+func TestAFullStoreTakesWhatIsThere(t *testing.T) {
+	s := mounted(t)
+	s.write(t, "file", "here")
+	s.Set(faultfs.Fault{Kind: faultfs.ENOSPC})
+	f, err := os.OpenFile(s.path("file"), os.O_RDWR, 0)
+	require.NoError(t, err)
+	defer f.Close()
+	_, err = f.WriteAt([]byte("HERE"), 0)
+	require.NoError(t, err)
+	_, err = f.WriteAt([]byte("more"), 2)
+	require.ErrorIs(t, err, unix.ENOSPC)
 }

@@ -47,7 +47,11 @@ func (o *operations) Create(cancel <-chan struct{}, input *fuse.CreateIn, name s
 		return s
 	}
 	input.Flags &^= unix.O_DIRECT // ours is not aligned; the kernel keeps the caller's promise
-	return o.RawFileSystem.Create(cancel, input, name, out)
+	return o.holds.around(cancel, input.Pid, Create, o.holds.name(input.NodeId, name), func() fuse.Status {
+		status := o.RawFileSystem.Create(cancel, input, name, out)
+		o.holds.see(out.NodeId, input.NodeId, name, status)
+		return status
+	})
 }
 
 func (o *operations) Tmpfile(cancel <-chan struct{}, input *fuse.CreateIn, out *fuse.CreateOut) fuse.Status {
@@ -62,14 +66,21 @@ func (o *operations) Open(cancel <-chan struct{}, input *fuse.OpenIn, out *fuse.
 		return s
 	}
 	input.Flags &^= unix.O_DIRECT // ours is not aligned; the kernel keeps the caller's promise
-	return o.RawFileSystem.Open(cancel, input, out)
+	return o.holds.around(cancel, input.Pid, Open, o.holds.name(input.NodeId), func() fuse.Status {
+		return o.RawFileSystem.Open(cancel, input, out)
+	})
 }
 
 func (o *operations) Read(cancel <-chan struct{}, input *fuse.ReadIn, buf []byte) (fuse.ReadResult, fuse.Status) {
 	if s := o.enter(cancel, &input.InHeader, needsNone); !s.Ok() {
 		return nil, s
 	}
-	return o.RawFileSystem.Read(cancel, input, buf)
+	var result fuse.ReadResult
+	status := o.holds.around(cancel, input.Pid, access(input.Pid, "read"), o.holds.name(input.NodeId), func() (status fuse.Status) {
+		result, status = o.RawFileSystem.Read(cancel, input, buf)
+		return status
+	})
+	return result, status
 }
 
 func (o *operations) Lseek(cancel <-chan struct{}, in *fuse.LseekIn, out *fuse.LseekOut) fuse.Status {
@@ -80,10 +91,15 @@ func (o *operations) Lseek(cancel <-chan struct{}, in *fuse.LseekIn, out *fuse.L
 }
 
 func (o *operations) Write(cancel <-chan struct{}, input *fuse.WriteIn, data []byte) (uint32, fuse.Status) {
-	if s := o.enter(cancel, &input.InHeader, needsSpace); !s.Ok() {
+	if s := o.enter(cancel, &input.InHeader, o.grows(cancel, input)); !s.Ok() {
 		return 0, s
 	}
-	return o.RawFileSystem.Write(cancel, input, data)
+	var written uint32
+	status := o.holds.around(cancel, input.Pid, access(input.Pid, Write), o.holds.name(input.NodeId), func() (status fuse.Status) {
+		written, status = o.RawFileSystem.Write(cancel, input, data)
+		return status
+	})
+	return written, status
 }
 
 func (o *operations) CopyFileRange(cancel <-chan struct{}, input *fuse.CopyFileRangeIn) (uint32, fuse.Status) {
@@ -97,7 +113,9 @@ func (o *operations) Fsync(cancel <-chan struct{}, input *fuse.FsyncIn) fuse.Sta
 	if s := o.enter(cancel, &input.InHeader, needsNone); !s.Ok() {
 		return s
 	}
-	return o.RawFileSystem.Fsync(cancel, input)
+	return o.holds.around(cancel, input.Pid, access(input.Pid, "sync"), o.holds.name(input.NodeId), func() fuse.Status {
+		return o.RawFileSystem.Fsync(cancel, input)
+	})
 }
 
 func (o *operations) Fallocate(cancel <-chan struct{}, input *fuse.FallocateIn) fuse.Status {
@@ -147,4 +165,14 @@ func (o *operations) Statx(cancel <-chan struct{}, input *fuse.StatxIn, out *fus
 		return s
 	}
 	return o.RawFileSystem.Statx(cancel, input, out)
+}
+
+// grows tells whether a write makes its file longer.
+func (o *operations) grows(cancel <-chan struct{}, input *fuse.WriteIn) bool {
+	if fault, _ := o.gate.current(); fault.Kind != ENOSPC {
+		return needsNone
+	}
+	var attr fuse.AttrOut
+	status := o.RawFileSystem.GetAttr(cancel, &fuse.GetAttrIn{InHeader: input.InHeader}, &attr)
+	return !status.Ok() || input.Offset+uint64(input.Size) > attr.Size
 }

@@ -7,7 +7,8 @@ import (
 // operations is the directory's own file system behind the gate. What has no answer (forget, release) is not held up.
 type operations struct {
 	fuse.RawFileSystem
-	gate *gate
+	gate  *gate
+	holds *holds
 }
 
 const (
@@ -25,7 +26,9 @@ func (o *operations) Lookup(cancel <-chan struct{}, header *fuse.InHeader, name 
 	if s := o.enter(cancel, header, needsNone); !s.Ok() {
 		return s
 	}
-	return o.RawFileSystem.Lookup(cancel, header, name, out)
+	status := o.RawFileSystem.Lookup(cancel, header, name, out)
+	o.holds.see(out.NodeId, header.NodeId, name, status)
+	return status
 }
 
 func (o *operations) GetAttr(cancel <-chan struct{}, input *fuse.GetAttrIn, out *fuse.AttrOut) fuse.Status {
@@ -53,7 +56,11 @@ func (o *operations) Mkdir(cancel <-chan struct{}, input *fuse.MkdirIn, name str
 	if s := o.enter(cancel, &input.InHeader, needsSpace); !s.Ok() {
 		return s
 	}
-	return o.RawFileSystem.Mkdir(cancel, input, name, out)
+	return o.holds.around(cancel, input.Pid, Mkdir, o.holds.name(input.NodeId, name), func() fuse.Status {
+		status := o.RawFileSystem.Mkdir(cancel, input, name, out)
+		o.holds.see(out.NodeId, input.NodeId, name, status)
+		return status
+	})
 }
 
 func (o *operations) Unlink(cancel <-chan struct{}, header *fuse.InHeader, name string) fuse.Status {
@@ -74,14 +81,20 @@ func (o *operations) Rename(cancel <-chan struct{}, input *fuse.RenameIn, oldNam
 	if s := o.enter(cancel, &input.InHeader, needsNone); !s.Ok() {
 		return s
 	}
-	return o.RawFileSystem.Rename(cancel, input, oldName, newName)
+	return o.holds.around(cancel, input.Pid, Rename, o.holds.name(input.Newdir, newName), func() fuse.Status {
+		return o.RawFileSystem.Rename(cancel, input, oldName, newName)
+	})
 }
 
 func (o *operations) Link(cancel <-chan struct{}, input *fuse.LinkIn, filename string, out *fuse.EntryOut) fuse.Status {
 	if s := o.enter(cancel, &input.InHeader, needsSpace); !s.Ok() {
 		return s
 	}
-	return o.RawFileSystem.Link(cancel, input, filename, out)
+	return o.holds.around(cancel, input.Pid, Link, o.holds.name(input.NodeId, filename), func() fuse.Status {
+		status := o.RawFileSystem.Link(cancel, input, filename, out)
+		o.holds.see(out.NodeId, input.NodeId, filename, status)
+		return status
+	})
 }
 
 func (o *operations) Symlink(cancel <-chan struct{}, header *fuse.InHeader, pointedTo string, linkName string, out *fuse.EntryOut) fuse.Status {

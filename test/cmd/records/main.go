@@ -34,6 +34,7 @@ type write struct {
 	Acks  string        `help:"File to append acknowledgements to, not on the volume under test. Default: standard output." placeholder:"FILE"`
 	Count uint64        `help:"How many records; 0 means until stopped."`
 	Pause time.Duration `help:"Time between two records." default:"5ms"`
+	Stay  bool          `help:"Stay until stopped after the last record, with the file closed."`
 }
 
 func (w write) Run(ctx context.Context) error {
@@ -46,7 +47,11 @@ func (w write) Run(ctx context.Context) error {
 		defer f.Close()
 		acks = f
 	}
-	return records.Writer{Host: w.Host, Acks: acks, Count: w.Count, Pause: w.Pause}.Append(ctx, w.File)
+	err := records.Writer{Host: w.Host, Acks: acks, Count: w.Count, Pause: w.Pause}.Append(ctx, w.File)
+	if err == nil && w.Stay {
+		<-ctx.Done()
+	}
+	return err
 }
 
 type audit struct {
