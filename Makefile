@@ -9,7 +9,7 @@ PLUGIN_NAME ?= mooring:latest
 CELL_DIR ?= /var/tmp/mooring-cell
 CELL := go run ./test/cmd/cell --dir $(CELL_DIR)
 
-.PHONY: help build plugin check test test-units test-stories demo cell cell-down bench prepare clean FORCE
+.PHONY: help build plugin check test test-units test-stories demo cell cell-down chaos bench prepare clean FORCE
 
 help: ## list the targets
 	@grep -hE '^[a-z/-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -41,11 +41,12 @@ check: ## gofmt, vet, staticcheck, the import arrows, unit tests with the race d
 test: prepare check test-stories ## everything, the end-to-end stories included
 
 test-units:
-	CGO_ENABLED=1 go test -race $$(go list ./... | grep -v '^mooring/test$$')
+	CGO_ENABLED=1 go test -race $$(go list ./... | grep -v -e '^mooring/test$$' -e '^mooring/test/chaos$$')
 	go test ./plugin/lease # again: the race detector leaves time for a hundredth of the histories
 
 test-stories: $(BUILD)/plugin
 	go test -count=1 -v -timeout 40m ./test
+	go test -count=1 -v -parallel 3 -timeout 20m ./test/chaos
 
 demo: prepare $(BUILD)/plugin ## the whole story on this machine: a host dies, its node comes back, nothing is lost
 	go run ./test/cmd/demo
@@ -58,6 +59,9 @@ cell: prepare $(BUILD)/plugin ## four simulated hosts to play with; `make cell-d
 cell-down: ## remove the cell
 	$(CELL) down
 	rm -f cell.json
+
+chaos: prepare $(BUILD)/plugin ## every fault at every step of a volume's life; MOORING_CHAOS_SEED=N repeats a run's choices
+	MOORING_CHAOS=all go test -count=1 -v -parallel 3 -timeout 40m -run 'TestStoryChaos$$' ./test/chaos
 
 bench: prepare $(BUILD)/plugin ## measure, compare, write bench.json
 	go run ./test/cmd/bench

@@ -180,8 +180,11 @@ func TestALostVolumeIsLeftToTheGuard(t *testing.T) {
 		kill := container(t, h.mountpoint("v"))
 		require.NoError(t, g.Forget(context.Background(), "v"))
 		h.crash()
-		dir := filepath.Join(h.cfg.StoreDir, "mooring/volumes/v")
-		require.NoError(t, lease.Create(dir, lease.Lease{Epoch: 1}.Next("v", lease.Identity{Host: "hostB", Boot: "b"})))
+		leases := lease.Files{Volumes: filepath.Join(h.cfg.StoreDir, "mooring/volumes")}
+		current, err := leases.Current("v")
+		require.NoError(t, err)
+		_, err = leases.Create(current, current.Next("v", lease.Identity{Host: "hostB", Boot: "b"}))
+		require.NoError(t, err)
 		h = h.restart().settled()
 		assert.Equal(t, "lost", h.state("v"))
 		assert.Equal(t, uint64(1), g.watches("v").Epoch, "under the lease that it lost")

@@ -159,9 +159,18 @@ func (h *Host) Freeze(ctx context.Context) error {
 }
 
 // freeze also takes in processes that have left the host's control group. The host's store stands still last: a process in
-// the middle of an operation can only be frozen after it got its answer.
+// the middle of an operation can only be frozen after it got its answer. One that is held gets it now, and stands still
+// before it sees it.
 func (h *Host) freeze(ctx context.Context) error {
 	group := freezerGroup(h.runGroup())
+	if h.Faulty {
+		if err := os.WriteFile(filepath.Join(group, "freezer.state"), []byte("FROZEN"), 0o644); err != nil {
+			return err
+		}
+		if err := h.Release(ctx); err != nil {
+			return err
+		}
+	}
 	if err := freeze(ctx, group); err != nil {
 		return err
 	}
