@@ -134,13 +134,9 @@ func healHosts(t *testing.T) {
 // host finds the host with an address.
 func host(t *testing.T, address string) *cell.Host {
 	t.Helper()
-	for _, h := range shared.Hosts {
-		if h.Address == address {
-			return h
-		}
-	}
-	require.Fail(t, "no such host", address)
-	return nil
+	h, err := shared.At(address)
+	require.NoError(t, err)
+	return h
 }
 
 // shell is the command line of `docker run` for a script in a container of its own, with one volume at /data.

@@ -49,6 +49,7 @@ func TestStoryAHostDiesAndItsNodeComesBack(t *testing.T) {
 	assert.Equal(t, report.Documents.Acknowledged, report.Documents.Found)
 	assert.True(t, report.Documents.ChecksumOK)
 	assert.Equal(t, []string{"death3config", "death3data"}, report.Nodes[2].Volumes)
+	assert.Equal(t, []string{"dir", "image"}, report.Nodes[2].Backends)
 	assert.NotEqual(t, report.Nodes[2].HostBefore, report.Nodes[2].HostAfter)
 }
 

@@ -240,6 +240,15 @@ func (c *Cell) Host(n int) (*Host, error) {
 	return c.Hosts[n-1], nil
 }
 
+// At returns the host with an address.
+func (c *Cell) At(address string) (*Host, error) {
+	i := slices.IndexFunc(c.Hosts, func(h *Host) bool { return h.Address == address })
+	if i < 0 {
+		return nil, fmt.Errorf("no host of the cell has the address %s", address)
+	}
+	return c.Hosts[i], nil
+}
+
 // change applies a change to the cell's fields and saves them.
 func (c *Cell) change(apply func()) error {
 	c.saving.Lock()

@@ -7,7 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
+	"strings"
 	"time"
 
 	"mooring/test/cell"
@@ -80,9 +80,13 @@ func (s *story) clusterComesUp(ctx context.Context) error {
 		return err
 	}
 	for _, n := range found {
-		s.Say("node %d runs on %s with volumes %s", n.ID, n.Place.Host, n.Volumes)
+		backends, err := s.deploy.Backends(ctx, n)
+		if err != nil {
+			return err
+		}
+		s.Say("node %d runs on %s with %s", n.ID, n.Place.Host, describe(n.Volumes, backends))
 		s.report.Nodes = append(s.report.Nodes, Node{
-			ID: n.ID, EpochBefore: n.Epoch, HostBefore: n.Place.Host, EpochAfter: n.Epoch, HostAfter: n.Place.Host, Volumes: n.Volumes,
+			ID: n.ID, EpochBefore: n.Epoch, HostBefore: n.Place.Host, EpochAfter: n.Epoch, HostAfter: n.Place.Host, Volumes: n.Volumes, Backends: backends,
 		})
 	}
 	return nil
@@ -104,14 +108,22 @@ func (s *story) documentsAreIndexed(ctx context.Context) error {
 	return s.deploy.AwaitCluster(ctx, Nodes, "green")
 }
 
+// describe says what each volume is: "image volume elasticsearch1data".
+func describe(volumes, backends []string) string {
+	words := make([]string, len(volumes))
+	for i, name := range volumes {
+		kind := backends[i]
+		if kind == "dir" {
+			kind = "directory"
+		}
+		words[i] = kind + " volume " + name
+	}
+	return strings.Join(words, " and ")
+}
+
 // victim is the host that dies: that of the last node.
 func (s *story) victim() (*cell.Host, error) {
-	address := s.report.Nodes[Nodes-1].HostBefore
-	i := slices.IndexFunc(s.cell.Hosts, func(h *cell.Host) bool { return h.Address == address })
-	if i < 0 {
-		return nil, fmt.Errorf("no host of the cell has the address %s of node %d", address, Nodes)
-	}
-	return s.cell.Hosts[i], nil
+	return s.cell.At(s.report.Nodes[Nodes-1].HostBefore)
 }
 
 func (s *story) hostDies(ctx context.Context) error {

@@ -3,7 +3,6 @@ package demo
 import (
 	"fmt"
 	"io"
-	"strings"
 	"text/tabwriter"
 
 	"mooring/test/ledger"
@@ -24,6 +23,7 @@ type Node struct {
 	HostBefore  string   `json:"host_before"`
 	HostAfter   string   `json:"host_after"`
 	Volumes     []string `json:"volumes"`
+	Backends    []string `json:"backends"` // of the volumes: dir or image
 }
 
 // Documents are the documents of both indices.
@@ -52,7 +52,7 @@ func (r Report) Print(out io.Writer) error {
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "NODE\tEPOCH\tHOST\tVOLUMES")
 	for _, n := range r.Nodes {
-		fmt.Fprintf(table, "%d\t%s\t%s\t%s\n", n.ID, change(n.EpochBefore, n.EpochAfter), change(n.HostBefore, n.HostAfter), strings.Join(n.Volumes, " "))
+		fmt.Fprintf(table, "%d\t%s\t%s\t%s\n", n.ID, change(n.EpochBefore, n.EpochAfter), change(n.HostBefore, n.HostAfter), describe(n.Volumes, n.Backends))
 	}
 	fmt.Fprintf(table, "\ndocuments\tacknowledged %d\tfound %d\tchecksum %s\n", r.Documents.Acknowledged, r.Documents.Found, verdict(r.Documents.ChecksumOK))
 	s := r.Seconds

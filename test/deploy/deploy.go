@@ -176,6 +176,23 @@ type Node struct {
 // HTTP is the address of the node's Elasticsearch.
 func (n Node) HTTP() string { return net.JoinHostPort(n.Place.Host, strconv.Itoa(n.Place.HTTPPort)) }
 
+// Backends asks the plugin on a node's host what the node's volumes are, in their order: dir or image.
+func (d *Deployment) Backends(ctx context.Context, n Node) ([]string, error) {
+	h, err := d.cell.At(n.Place.Host)
+	if err != nil {
+		return nil, err
+	}
+	var backends []string
+	for _, name := range n.Volumes {
+		backend, err := h.Docker(ctx, "volume", "inspect", "--format", "{{.Status.backend}}", name)
+		if err != nil {
+			return nil, err
+		}
+		backends = append(backends, backend)
+	}
+	return backends, nil
+}
+
 // Nodes asks the scheduler for its nodes, lowest ID first.
 func (d *Deployment) Nodes(ctx context.Context) ([]Node, error) {
 	var nodes []Node
