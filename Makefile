@@ -7,9 +7,11 @@ BUILD := build
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 PLUGIN_NAME ?= mooring:latest
 CELL_DIR ?= /var/tmp/mooring-cell
+ROUNDS ?= 30
+SEED ?= 0# from the time
 CELL := go run ./test/cmd/cell --dir $(CELL_DIR)
 
-.PHONY: help build plugin check test test-units test-stories demo cell cell-down chaos bench prepare clean FORCE
+.PHONY: help build plugin check test test-units test-stories demo cell cell-down chaos soak bench prepare clean FORCE
 
 help: ## list the targets
 	@grep -hE '^[a-z/-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -62,6 +64,10 @@ cell-down: ## remove the cell
 
 chaos: prepare $(BUILD)/plugin ## every fault at every step of a volume's life; MOORING_CHAOS_SEED=N repeats a run's choices
 	MOORING_CHAOS=all go test -count=1 -v -parallel 3 -timeout 40m -run 'TestStoryChaos$$' ./test/chaos
+
+soak: prepare $(BUILD)/plugin ## ROUNDS=30 SEED=…: break one thing after the other under Elasticsearch, look for every document
+	go build -o $(BUILD)/faultfs ./test/cmd/faultfs
+	go run ./test/cmd/soak -rounds $(ROUNDS) -seed $(SEED)
 
 bench: prepare $(BUILD)/plugin ## measure, compare, write bench.json
 	go run ./test/cmd/bench

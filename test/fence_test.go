@@ -13,12 +13,20 @@ import (
 	"mooring/test/faultfs"
 )
 
+// faultfsProgram builds what gives a host a store that fails on demand. It is there as long as a cell may use it.
+func faultfsProgram(t *testing.T) string {
+	t.Helper()
+	program, err := filepath.Abs("../build/faultfs")
+	require.NoError(t, err)
+	out, err := exec.Command("go", "build", "-o", program, "./cmd/faultfs").CombinedOutput()
+	require.NoError(t, err, string(out))
+	return program
+}
+
 // faultyHosts brings up a cell of its own, whose hosts reach the store through a file system that fails on demand.
 func faultyHosts(t *testing.T, hosts int) []*cell.Host {
 	t.Helper()
-	program := filepath.Join(t.TempDir(), "faultfs")
-	out, err := exec.Command("go", "build", "-o", program, "./cmd/faultfs").CombinedOutput()
-	require.NoError(t, err, string(out))
+	program := faultfsProgram(t)
 	dir := cellDir + "-faults"
 	require.NoError(t, cell.Down(within(t), dir))                                  // what an interrupted run left
 	t.Cleanup(func() { require.NoError(t, cell.Down(context.Background(), dir)) }) // t.Context has ended by then

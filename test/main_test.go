@@ -47,8 +47,8 @@ func run(m *testing.M) (status int) {
 	}
 	defer claimed.Close()
 	defer func() {
-		if err := cell.Down(ctx, cellDir); err != nil {
-			fmt.Fprintln(os.Stderr, "take the cell down:", err)
+		if err := errors.Join(cell.Down(ctx, cellDir), cell.Down(ctx, imagesDir)); err != nil {
+			fmt.Fprintln(os.Stderr, "take the cells down:", err)
 			status = 1
 		}
 	}()
@@ -95,31 +95,39 @@ func within(t *testing.T) context.Context {
 // deployed starts a framework for one story and removes it, its volumes included, when the story ends.
 func deployed(t *testing.T, o deploy.Options) *deploy.Deployment {
 	t.Helper()
+	return deployedIn(t, shared, o)
+}
+
+func deployedIn(t *testing.T, c *cell.Cell, o deploy.Options) *deploy.Deployment {
+	t.Helper()
 	binary, err := filepath.Abs("../build/mooring")
 	require.NoError(t, err)
 	o.Binary = binary
-	d := deploy.New(shared, o)
-	t.Cleanup(func() { remove(t, d) })
+	d := deploy.New(c, o)
+	t.Cleanup(func() { remove(t, c, d) })
 	require.NoError(t, d.Start(within(t)))
 	return d
 }
 
-func remove(t *testing.T, d *deploy.Deployment) {
+func remove(t *testing.T, c *cell.Cell, d *deploy.Deployment) {
 	ctx, cancel := context.WithTimeout(context.Background(), storyLimit)
 	defer cancel()
 	if t.Failed() {
 		log, _ := os.ReadFile(d.Log())
 		t.Logf("end of %s:\n%s", d.Log(), log[max(0, len(log)-8000):])
 	}
-	healHosts(t)
+	healHosts(t, c)
 	require.NoError(t, d.Remove(ctx))
 }
 
 // healHosts undoes what a story did to hosts.
-func healHosts(t *testing.T) {
+func healHosts(t *testing.T, c *cell.Cell) {
 	ctx, cancel := context.WithTimeout(context.Background(), storyLimit)
 	defer cancel()
-	for _, h := range shared.Hosts {
+	for _, h := range c.Hosts {
+		if h.Faulty && h.Alive() {
+			require.NoError(t, h.Heal(ctx))
+		}
 		switch h.Status(ctx) {
 		case "running":
 		case "dead":

@@ -128,7 +128,7 @@ func TestStoryAnExecutorIsKilledUnderItsNode(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, kill.Run())
 	s.cameBack(t)
-	require.NoError(t, oneContainerEach(t, "orphan", 1))
+	require.NoError(t, s.OneCopyEach(within(t), 1))
 }
 
 // A host is cut off while it goes on writing: its volumes stay its own, and its node is given to nobody else who could write
@@ -152,24 +152,8 @@ func TestStoryACutHostKeepsItsVolumes(t *testing.T) {
 	require.NoError(t, h.Join(ctx))
 	require.NoError(t, d.AwaitRelaunch(ctx, nodes[2]))
 	require.NoError(t, d.AwaitCluster(ctx, 3, "green"))
-	await(t, "one writer", func() error { return oneContainerEach(t, "cut", 3) })
+	await(t, "one writer", func() error { return d.OneCopyEach(ctx, 3) })
 	audit(t, l)
-}
-
-// oneContainerEach checks that each node of a framework has exactly one running container in the whole cell.
-func oneContainerEach(t *testing.T, framework string, nodes int) error {
-	count := map[string]int{}
-	for _, h := range shared.Hosts {
-		for _, node := range strings.Fields(docker(t, h, "ps", "--filter", "label=mooring.framework="+framework, "--format", `{{.Label "mooring.node"}}`)) {
-			count[node]++
-		}
-	}
-	for id := range nodes {
-		if got := count[fmt.Sprint(id+1)]; got != 1 {
-			return fmt.Errorf("node %d has %d containers", id+1, got)
-		}
-	}
-	return nil
 }
 
 // What keeps a node from running is said in words, tried again later and later, and does not run away.

@@ -75,7 +75,7 @@ func pluginPID(t *testing.T, h *cell.Host) int {
 // A volume is found by its name on every host, is refused to a second one while the first holds it, and is taken over when the
 // first is dead.
 func TestStoryAVolumeFollowsItsName(t *testing.T) {
-	t.Cleanup(func() { healHosts(t) })
+	t.Cleanup(func() { healHosts(t, shared) })
 	one, two, three := shared.Hosts[0], shared.Hosts[1], shared.Hosts[2]
 	docker(t, one, shell("followdata", appendNumbers, "--detach", "--name", "writer")...)
 

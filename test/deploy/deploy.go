@@ -157,6 +157,26 @@ func (d *Deployment) Containers(ctx context.Context, h *cell.Host, flags ...stri
 	return h.Docker(ctx, append([]string{"ps", "--filter", "label=mooring.framework=" + d.options.Framework}, flags...)...)
 }
 
+// OneCopyEach checks that each of the first nodes has exactly one running container in the whole cell.
+func (d *Deployment) OneCopyEach(ctx context.Context, nodes int) error {
+	count := map[string]int{}
+	for _, h := range d.cell.Hosts {
+		running, err := d.Containers(ctx, h, "--format", `{{.Label "mooring.node"}}`)
+		if err != nil {
+			return err
+		}
+		for node := range strings.FieldsSeq(running) {
+			count[node]++
+		}
+	}
+	for id := range nodes {
+		if got := count[strconv.Itoa(id+1)]; got != 1 {
+			return fmt.Errorf("node %d has %d containers", id+1, got)
+		}
+	}
+	return nil
+}
+
 // Node is what the scheduler's API says of one node.
 type Node struct {
 	ID    int    `json:"id"`
