@@ -88,7 +88,7 @@ func TestStoryElasticsearchOnImagesSurvivesItsHosts(t *testing.T) {
 // Random faults, from a fixed seed, in a few rounds; `make soak` plays many. After each every document is there that was ever
 // acknowledged.
 func TestStorySoak(t *testing.T) {
-	const rounds, seed = 3, 4
+	const rounds, seed = 3, 10
 	s := soaked(t, "soak")
 	for n := 1; n <= rounds; n++ {
 		round, err := s.Round(within(t), seed, n)
