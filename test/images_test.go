@@ -57,7 +57,12 @@ func soaked(t *testing.T, framework string) *soak.Soak {
 	})
 	s, err := soak.Begin(within(t), soak.Options{Cell: c, Deployment: d, Say: t.Logf})
 	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, s.End()) })
+	t.Cleanup(func() {
+		require.NoError(t, s.End())
+		if t.Failed() {
+			require.NoError(t, cell.KeepLogs(c.Dir, filepath.Join("../build", framework+"-logs")))
+		}
+	})
 	return s
 }
 

@@ -125,9 +125,6 @@ func healHosts(t *testing.T, c *cell.Cell) {
 	ctx, cancel := context.WithTimeout(context.Background(), storyLimit)
 	defer cancel()
 	for _, h := range c.Hosts {
-		if h.Faulty && h.Alive() {
-			require.NoError(t, h.Heal(ctx))
-		}
 		switch h.Status(ctx) {
 		case "running":
 		case "dead":
@@ -135,6 +132,9 @@ func healHosts(t *testing.T, c *cell.Cell) {
 		default:
 			require.NoError(t, h.Thaw(ctx))
 			require.NoError(t, h.Join(ctx))
+		}
+		if h.Faulty {
+			require.NoError(t, h.Heal(ctx))
 		}
 	}
 }
