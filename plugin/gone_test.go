@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	api "github.com/docker/go-plugins-helpers/volume"
 	"github.com/hashicorp/go-hclog"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -128,5 +129,37 @@ func TestOnlyTheNamedVolumesAndHostsAreTakenFrom(t *testing.T) {
 		}
 		_, err = b.Gone(context.Background(), "hostA", admin.GoneOrder{Reason: "test", Volumes: []string{"../x"}})
 		assert.ErrorIs(t, err, admin.ErrNoVolume)
+	})
+}
+
+func TestAWordCountsAsFarAsTheVolumesPolicyLetsIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := t.TempDir()
+		a, b := start(t, configure(t, "hostA", store)), start(t, configure(t, "hostB", store))
+		for _, policy := range []string{"auto", "manual", "never"} {
+			require.NoError(t, a.Create(context.Background(), &api.CreateRequest{Name: policy, Options: map[string]string{"takeover": policy}}))
+			a.mount(policy, "id")
+		}
+		a.crash()
+		for _, row := range []struct {
+			order       admin.GoneOrder
+			taken, left []string
+		}{
+			{admin.GoneOrder{Reason: "Mesos says so", Guarded: true}, []string{"auto"}, []string{"manual", "never"}},
+			{forGood, []string{"manual"}, []string{"never"}},
+			{admin.GoneOrder{Reason: "I am sure", EvenIfAlive: true}, nil, []string{"never"}},
+		} {
+			gone, err := b.Gone(context.Background(), "hostA", row.order)
+			require.NoError(t, err)
+			var taken, left []string
+			for _, v := range gone.Taken {
+				taken = append(taken, v.Volume)
+			}
+			for _, v := range gone.Left {
+				left = append(left, v.Volume)
+			}
+			assert.Equal(t, row.taken, taken, row.order.Reason)
+			assert.Equal(t, row.left, left, row.order.Reason)
+		}
 	})
 }

@@ -52,6 +52,9 @@ func (d *Driver) takeOver(ctx context.Context, name string, order admin.Order, t
 	if err := d.takeable(current, name, order.From, terms); err != nil {
 		return admin.Taken{}, err
 	}
+	if err := d.freeable(s, current, terms); err != nil {
+		return admin.Taken{}, err
+	}
 	if err := d.awaitSilence(ctx, s, current, order.EvenIfAlive, terms); err != nil {
 		return admin.Taken{}, err
 	}
@@ -81,10 +84,18 @@ func (d *Driver) takeable(current lease.Lease, name, from string, terms lease.Te
 		return &lease.HeldError{Lease: current, Policy: terms.Policy}
 	case from != "" && current.Host != from:
 		return fmt.Errorf("volume %s is held by host %s (epoch %d), not by %s: name its holder", name, current.Host, current.Epoch, from)
-	case lease.Decide(current, d.self, lease.Watched{Still: terms.After}, terms) == lease.Refuse: // however silent
-		return fmt.Errorf("%w; or, if that host is down for good, let an operator say so: mooring volumes gone %s", &lease.HeldError{Lease: current, Policy: terms.Policy}, current.Host)
 	}
 	return nil
+}
+
+// freeable tells whether silence would free a volume on these terms.
+func (d *Driver) freeable(s *store.Store, current lease.Lease, terms lease.Terms) error {
+	if lease.Decide(current, d.self, lease.Watched{Still: terms.After}, terms) != lease.Refuse {
+		return nil
+	}
+	sight, err := d.look(s, current.Host)
+	held := &lease.HeldError{Lease: current, Still: sight.Still, Policy: terms.Policy}
+	return errors.Join(fmt.Errorf("%w; or, if that host is down for good, let an operator say so: mooring volumes gone %s", held, current.Host), err)
 }
 
 // awaitSilence watches the holder's heartbeat for two beats at most, and refuses if it moves.
