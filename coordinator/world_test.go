@@ -409,7 +409,7 @@ func TestNoHistoryBreaksTheInvariants(t *testing.T) {
 // Volumes that don't fence leave the whole promise to the coordinator.
 func TestWithoutFencingThereAreNeverTwoWriters(t *testing.T) {
 	if checks := flag.Lookup("rapid.checks"); checks.Value.String() == checks.DefValue { // what breaks this is rare, and a history short
-		require.NoError(t, flag.Set("rapid.checks", "3000"))
+		require.NoError(t, flag.Set("rapid.checks", "1000"))
 		defer func() { require.NoError(t, flag.Set("rapid.checks", checks.DefValue)) }()
 	}
 	rapid.Check(t, func(t *rapid.T) {
