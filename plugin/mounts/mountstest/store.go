@@ -29,7 +29,8 @@ func Store(t testing.TB, fs string) string {
 	require.NoError(t, err)
 	defer disk.Close()
 	require.NoError(t, disk.Truncate(storeSize))
-	said, err := exec.Command("mkfs."+fs, "-q", disk.Name()).CombinedOutput()
+	mkfs := map[string][]string{"xfs": {"mkfs.xfs", "-q", "-s", "size=4096"}, "ext4": {"mkfs.ext4", "-q", "-b", "4096"}}[fs]
+	said, err := exec.Command(mkfs[0], append(mkfs[1:], disk.Name())...).CombinedOutput()
 	require.NoError(t, err, string(said))
 	// Not "mount -o loop", which asks every loop device of the machine what it shows.
 	device, err := loop.Attach(disk, "store of a test")
