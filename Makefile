@@ -70,6 +70,7 @@ soak: prepare $(BUILD)/plugin ## ROUNDS=30 SEED=…: break one thing after the o
 	go run ./test/cmd/soak -rounds $(ROUNDS) -seed $(SEED)
 
 bench: prepare $(BUILD)/plugin ## measure, compare, write bench.json
+	test/prepare --only bench
 	go run ./test/cmd/bench
 
 clean: ## remove what was built

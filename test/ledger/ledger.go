@@ -102,6 +102,11 @@ func (l *Ledger) WriteAll(ctx context.Context, documents []Document, size int) e
 	return nil
 }
 
+// Flush has the index put on disk what it holds in memory.
+func (l *Ledger) Flush(ctx context.Context) error {
+	return l.do(ctx, http.MethodPost, "/"+l.index+"/_flush", nil, nil)
+}
+
 // Acknowledged is how many documents were acknowledged so far.
 func (l *Ledger) Acknowledged() int {
 	l.mu.Lock()

@@ -37,6 +37,10 @@ func measure(ctx context.Context, c *cell.Cell) ([]Figure, error) {
 	if err != nil {
 		return nil, err
 	}
+	more, err := hostFigures(ctx, c)
+	if err != nil {
+		return nil, err
+	}
 	report, err := death(ctx, c)
 	if err != nil {
 		return nil, err
@@ -45,15 +49,34 @@ func measure(ctx context.Context, c *cell.Cell) ([]Figure, error) {
 		return nil, fmt.Errorf("%d documents acknowledged, %d found", report.Documents.Acknowledged, report.Documents.Found)
 	}
 	asked := report.Seconds.Detected
-	return []Figure{
+	return append(more,
 		against("container create, start, wait, rm: with a Mooring volume / with local", "ms", mooring, local, "<= 1.05",
 			func(r float64) bool { return r <= 1.05 }),
-		{Name: "host death to container asked for (Mesos notices within 3 to 4 s here)", Value: asked, Unit: "s", Aim: "<= 5", Met: asked <= 5},
+		Figure{Name: "host death to container asked for (Mesos notices within 3 to 4 s here)", Value: asked, Unit: "s", Aim: "<= 5", Met: asked <= 5},
 		against("host death to container elsewhere / time after which a lease may be taken", "s", report.Seconds.Container, takeSeconds, "<= 1.1",
 			func(r float64) bool { return r <= 1.1 }),
-		{Name: "host death to node joined", Value: report.Seconds.Joined, Unit: "s", Met: true},
-		{Name: "host death to green", Value: report.Seconds.Green, Unit: "s", Met: true},
-	}, nil
+		Figure{Name: "host death to node joined", Value: report.Seconds.Joined, Unit: "s", Met: true},
+		Figure{Name: "host death to green", Value: report.Seconds.Green, Unit: "s", Met: true},
+	), nil
+}
+
+// hostFigures are those of the volume driver alone.
+func hostFigures(ctx context.Context, c *cell.Cell) ([]Figure, error) {
+	first, second := c.Hosts[0], c.Hosts[1]
+	figures, err := listFigures(ctx, first)
+	if err != nil {
+		return nil, err
+	}
+	guard, err := guardFigures(ctx, first)
+	if err != nil {
+		return nil, err
+	}
+	index, err := indexFigure(ctx, c, first)
+	if err != nil {
+		return nil, err
+	}
+	write, err := firstWriteFigure(ctx, second, first)
+	return append(append(figures, guard...), index, write), err
 }
 
 // containerCycles times, in turn, containers with one volume of ours and with one of Docker's own; it returns the medians in
@@ -64,7 +87,7 @@ func containerCycles(ctx context.Context, h *cell.Host) (mooring, local float64,
 		for _, driver := range []string{cell.PluginName, "local"} {
 			begin := time.Now()
 			_, err := h.Docker(ctx, "run", "--rm", "--network", "none", "--entrypoint", "true",
-				"--mount", "type=volume,volume-driver="+driver+",source=bench"+driver[:5]+",target=/data", "elasticsearch:8.19.5")
+				"--mount", "type=volume,volume-driver="+driver+",source=bench"+driver[:5]+",target=/data", elasticsearch)
 			if err != nil {
 				return 0, 0, err
 			}
@@ -89,7 +112,7 @@ func death(ctx context.Context, c *cell.Cell) (demo.Report, error) {
 	if err != nil {
 		return demo.Report{}, err
 	}
-	d := deploy.New(c, deploy.Options{Binary: path, Image: "elasticsearch:8.19.5", Nodes: demo.Nodes})
+	d := deploy.New(c, deploy.Options{Binary: path, Image: elasticsearch, Nodes: demo.Nodes})
 	if err := d.Start(ctx); err != nil {
 		return demo.Report{}, err
 	}

@@ -20,6 +20,7 @@ var (
 	plugin = flag.String("plugin", "build/plugin", "directory of the managed plugin")
 	image  = flag.String("image-file", "/var/cache/mooring/elasticsearch-8.19.5.tar", "file with the image elasticsearch:8.19.5")
 	dir    = flag.String("dir", "/var/tmp/mooring-bench", "directory of the cell")
+	only   = flag.String("only", "", "measure units, disk or cell alone; default: all")
 	cycles = flag.Int("cycles", 30, "container cycles of each kind")
 )
 
@@ -30,8 +31,10 @@ type Figure struct {
 	Unit     string  `json:"unit"`
 	Baseline float64 `json:"baseline,omitempty"` // what it is compared with, same unit
 	Ratio    float64 `json:"ratio,omitempty"`    // value / baseline
-	Aim      string  `json:"aim,omitempty"`
-	Met      bool    `json:"met"`
+	// Spread is the least and the greatest ratio of the rounds, where Ratio is their median.
+	Spread []float64 `json:"spread,omitempty"`
+	Aim    string    `json:"aim,omitempty"`
+	Met    bool      `json:"met"`
 }
 
 func main() {
@@ -45,15 +48,24 @@ func main() {
 }
 
 func run(ctx context.Context) error {
-	units, err := goBenchmarks(ctx)
-	if err != nil {
-		return err
+	parts := []struct {
+		name    string
+		measure func(context.Context) ([]Figure, error)
+	}{{"units", goBenchmarks}, {"disk", diskFigures}, {"cell", cellFigures}}
+	var figures []Figure
+	for _, part := range parts {
+		if *only != "" && *only != part.name {
+			continue
+		}
+		more, err := part.measure(ctx)
+		if err != nil {
+			return fmt.Errorf("%s: %w", part.name, err)
+		}
+		figures = append(figures, more...)
 	}
-	inCell, err := cellFigures(ctx)
-	if err != nil {
-		return err
+	if figures == nil {
+		return fmt.Errorf("--only=%s is unknown: use units, disk or cell", *only)
 	}
-	figures := append(units, inCell...)
 	content, err := json.MarshalIndent(figures, "", "  ")
 	if err != nil {
 		return err
@@ -68,6 +80,9 @@ func print(figures []Figure) error {
 		baseline, ratio := "", ""
 		if f.Baseline != 0 {
 			baseline, ratio = fmt.Sprintf("%.4g", f.Baseline), fmt.Sprintf("%.2f", f.Ratio)
+		}
+		if len(f.Spread) == 2 {
+			ratio += fmt.Sprintf(" (%.2f to %.2f)", f.Spread[0], f.Spread[1])
 		}
 		fmt.Fprintf(table, "%s\t%.4g %s\t%s\t%s\t%s\t%v\n", f.Name, f.Value, f.Unit, baseline, ratio, f.Aim, f.Met)
 	}

@@ -13,11 +13,18 @@ import (
 
 // goBenchmarks runs the benchmarks beside the code and picks the figures with an aim.
 func goBenchmarks(ctx context.Context) ([]Figure, error) {
-	cmd := exec.CommandContext(ctx, "go", "test", "-run=^$", "-bench=.", "-benchtime=2s", "-timeout=15m", "./plugin", "./scheduler", "./coordinator")
-	cmd.Stderr = os.Stderr
-	output, err := cmd.Output()
-	if err != nil {
-		return nil, fmt.Errorf("run the benchmarks: %w\n%s", err, output)
+	var output []byte
+	for _, run := range [][]string{
+		{"-bench=.", "./plugin", "./scheduler", "./coordinator"},
+		{"-bench=^Benchmark(First|Later)Mount$", "./plugin/backend"}, // the others there are for work on the back ends
+	} {
+		cmd := exec.CommandContext(ctx, "go", append([]string{"test", "-run=^$", "-benchtime=2s", "-timeout=15m"}, run...)...)
+		cmd.Stderr = os.Stderr
+		printed, err := cmd.Output()
+		if err != nil {
+			return nil, fmt.Errorf("run the benchmarks: %w\n%s", err, printed)
+		}
+		output = append(output, printed...)
 	}
 	return choose(parse(output))
 }
@@ -74,6 +81,12 @@ func choose(all results) ([]Figure, error) {
 		absolute("10,000 offers, 1,000 nodes: decode, decide, answer", "ms", offers, "<= 100", offers <= 100),
 		absolute("scheduler heap while answering 10,000 offers, 1,000 nodes", "MB", memory, "<= 64", memory <= 64),
 		absolute("plugin heap for 1,000 volumes", "MB", volumes, "<= 40", volumes <= 40),
+	}
+	for _, fs := range []string{"ext4", "xfs"} {
+		first, later := get("BenchmarkFirstMount/"+fs, "ns/op")/1e6, get("BenchmarkLaterMount/"+fs, "ns/op")/1e6
+		figures = append(figures,
+			absolute("first mount of a new image of 100 GB, "+fs, "ms", first, "<= 80", first <= 80),
+			absolute("later mount of an image of 100 GB, "+fs, "ms", later, "<= 30", later <= 30))
 	}
 	if len(missing) > 0 {
 		return nil, fmt.Errorf("benchmarks without a result: %s", strings.Join(missing, ", "))
