@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"runtime"
 	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -84,6 +85,27 @@ func get(ctx context.Context, client *http.Client, url string, answer any) error
 	}
 	if err := json.Unmarshal(body, answer); err != nil {
 		return fmt.Errorf("read %s: %w", url, err)
+	}
+	return nil
+}
+
+// post sends JSON.
+func post(ctx context.Context, client *http.Client, url, content string) error {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, url, strings.NewReader(content))
+	if err != nil {
+		return fmt.Errorf("tell %s: %w", url, err)
+	}
+	request.Header.Set("Content-Type", "application/json")
+	response, err := client.Do(request)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		body, _ := io.ReadAll(io.LimitReader(response.Body, 200))
+		return fmt.Errorf("tell %s: %s: %s", url, response.Status, body)
 	}
 	return nil
 }

@@ -86,6 +86,7 @@ func (h *Host) StartAgent(ctx context.Context) error {
 		"--hostname="+h.Address, "--master="+h.cell.Master, "--work_dir="+filepath.Join(h.Dir, "mesos"),
 		"--launcher_dir="+mesos, "--docker="+docker, "--containerizers=docker,mesos", "--launcher=posix",
 		"--isolation=posix/cpu,posix/mem,filesystem/posix", "--no-systemd_enable_support", "--registry=in_memory",
+		fmt.Sprintf(`--executor_environment_variables={"PATH":%q,"MOORING_DRIVER_STATE_DIR":%q}`, os.Getenv("PATH"), filepath.Join(h.Dir, "state")),
 		"--resources=cpus:2;mem:4096;disk:10000;ports:[9200-9399]")
 	if err != nil {
 		return err
@@ -108,6 +109,26 @@ func (h *Host) StartAgent(ctx context.Context) error {
 		return withLog(err, h.Log("agent"))
 	}
 	return h.cell.change(func() { h.AgentPID = h.PID("mesos-agent") })
+}
+
+// MarkGone has an operator tell the Mesos master that a dead host's agent is gone for good. Should the host be switched on again,
+// its agent has forgotten who it was: Mesos would not take back the old one.
+func (h *Host) MarkGone(ctx context.Context) error {
+	if h.Alive() {
+		return fmt.Errorf("%s is alive; only a killed host can be marked gone", h.Name)
+	}
+	latest := filepath.Join(h.Dir, "mesos", "agents", "0", "work", "meta", "slaves", "latest") // see test/real-mesos
+	agent, err := os.Readlink(latest)
+	if err != nil {
+		return fmt.Errorf("find the agent of %s: %w", h.Name, err)
+	}
+	client := h.cell.HTTPClient()
+	defer client.CloseIdleConnections()
+	order := fmt.Sprintf(`{"type":"MARK_AGENT_GONE","mark_agent_gone":{"agent_id":{"value":%q}}}`, filepath.Base(agent))
+	if err := post(ctx, client, "http://"+h.cell.Master+"/api/v1", order); err != nil {
+		return fmt.Errorf("mark the agent of %s gone: %w", h.Name, err)
+	}
+	return os.Remove(latest)
 }
 
 // KillAgent ends the host's Mesos agent alone; its executors and containers go on.
