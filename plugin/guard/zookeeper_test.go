@@ -36,7 +36,7 @@ func TestAHostWithoutZooKeeperIsFenced(t *testing.T) {
 	c.watch(v)
 	require.NoError(t, running.Freeze())
 	require.Eventually(t, func() bool { return dead(holder.Process.Pid) }, 20*time.Second, 50*time.Millisecond)
-	assert.False(t, mounted(t, c.target))
+	require.Eventually(t, func() bool { return !mounted(t, c.target) }, 20*time.Second, 50*time.Millisecond, "it comes after the kill")
 	require.NoError(t, running.Thaw())
 	status := c.eventually("settled", func(s guard.Status) bool { return len(s.Fenced) == 1 && s.Fenced[0].Settled })
 	assert.Equal(t, lease.Released, c.leaseState())
