@@ -106,7 +106,18 @@ func (r *round) fall(ctx context.Context, answers *answers) error {
 		return await(ctx, "removal of "+v.name, func() error { return v.discard(ctx) })
 	})
 	r.each(func(v *volume) error { return await(ctx, "nothing left of "+v.name, v.traces) })
-	return nil
+	return r.renew(ctx)
+}
+
+// renew does, now that no container is left, what the plugin asks for when the engine has lost its mounts: Docker 20.10 may,
+// when it stops a plugin by force in the middle of a mount.
+func (r *round) renew(ctx context.Context) error {
+	if r.who != plugin || r.what != stop {
+		return nil
+	}
+	_, disabled := r.one.Docker(ctx, "plugin", "disable", "--force", cell.PluginName)
+	_, enabled := r.one.Docker(ctx, "plugin", "enable", cell.PluginName)
+	return errors.Join(disabled, enabled)
 }
 
 // stage brings every volume to its step, the last one at last.

@@ -133,7 +133,7 @@ func acksDir(h *cell.Host) string { return filepath.Join(h.Dir, "acks") }
 
 // await polls until check succeeds.
 func await(ctx context.Context, what string, check func() error) error {
-	ticks := time.NewTicker(200 * time.Millisecond)
+	ticks := time.NewTicker(500 * time.Millisecond)
 	defer ticks.Stop()
 	for {
 		err := check()
