@@ -161,7 +161,10 @@ func (v *volume) giveUp(ctx context.Context) error {
 		}
 		if running != "" {
 			short, stop := context.WithTimeout(ctx, 5*time.Second)
-			_ = v.awaitAcks(short, 5) // unless the guard ends it
+			now, err := v.count()
+			if err == nil {
+				_ = v.awaitAcks(short, now+5) // unless the guard ends it
+			}
 			stop()
 		}
 	}

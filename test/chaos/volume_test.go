@@ -73,15 +73,24 @@ func (v *volume) acknowledged() ([]byte, error) {
 	return all, nil
 }
 
-func (v *volume) awaitAcks(ctx context.Context, more int) error {
-	before, err := v.acknowledged()
-	if err != nil {
-		return err
+// count is how many records are acknowledged.
+func (v *volume) count() (int, error) {
+	all, err := v.acknowledged()
+	lines := 0
+	for line := range bytes.Lines(all) {
+		if len(line) > 1 { // not one that ends a file
+			lines++
+		}
 	}
+	return lines, err
+}
+
+// awaitAcks waits until so many records are acknowledged in all.
+func (v *volume) awaitAcks(ctx context.Context, total int) error {
 	return await(ctx, "records of "+v.name, func() error {
-		now, err := v.acknowledged()
-		if err == nil && bytes.Count(now, []byte{'\n'}) < bytes.Count(before, []byte{'\n'})+more {
-			err = errors.New("there are too few")
+		now, err := v.count()
+		if err == nil && now < total {
+			err = fmt.Errorf("there are %d", now)
 		}
 		return err
 	})
