@@ -25,6 +25,7 @@ type volumesCommand struct {
 	List     listVolumes   `cmd:"" name:"ls" help:"List the volumes."`
 	Inspect  inspectVolume `cmd:"" help:"Show everything about a volume: its lease, its containers on this host, where it is."`
 	Remove   removeVolume  `cmd:"" name:"rm" help:"Remove a volume for all hosts, also one that Docker does not know."`
+	Grow     growVolume    `cmd:"" help:"Make an image larger, without stopping its containers."`
 	Takeover takeOver      `cmd:"" help:"Take a volume from a host that is known to be dead, so that any host can mount it."`
 	Gone     hostGone      `cmd:"" help:"Take all volumes from a host that is gone for good, so that any host can mount them."`
 	Doctor   examine       `cmd:"" help:"Explain everything that does not fit between record, store and kernel."`

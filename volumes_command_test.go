@@ -12,6 +12,7 @@ import (
 	"mooring/plugin/admin"
 	"mooring/plugin/doctor"
 	"mooring/plugin/lease"
+	"mooring/plugin/store"
 )
 
 // scriptedDriver answers operators.
@@ -47,6 +48,10 @@ func (*scriptedDriver) Gone(_ context.Context, host string, _ admin.GoneOrder) (
 	}
 }
 
+func (*scriptedDriver) Grow(_ context.Context, name string, size store.Size) (admin.Grown, error) {
+	return admin.Grown{Volume: name, From: 10 << 30, To: size, Later: name == "idle"}, nil
+}
+
 func (d *scriptedDriver) Diagnose(context.Context) ([]doctor.Finding, error) { return d.findings, nil }
 
 func (d *scriptedDriver) Repair(context.Context) ([]admin.Repair, error) {
@@ -78,6 +83,9 @@ func TestVolumesCommand(t *testing.T) {
 		{[]string{"gone", "burnt", "--reason", "PSU"}, "taken over v from host burnt (epoch 2): it is free under epoch 3, any host can mount it\nleft w: unreadable\n",
 			"not all of the host's volumes were taken over"},
 		{[]string{"gone", "idle", "--reason", "PSU"}, "host idle holds no volume\n", ""},
+		{[]string{"grow", "v", "20g"}, "grown v from 10GiB to 20GiB\n", ""},
+		{[]string{"grow", "idle", "20g"}, "grown idle from 10GiB to 20GiB when it is mounted the next time\n", ""},
+		{[]string{"grow", "v", "20g", "--json"}, "{\n  \"volume\": \"v\",\n  \"from\": \"10GiB\",\n  \"to\": \"20GiB\"\n}\n", ""},
 		{[]string{"doctor"}, "volume v: k\n  what: w\n  why it matters: y\n  fix: f (--fix does it)\n", "there are findings"},
 		{[]string{"doctor", "--fix"}, "volume v: k: mended\neverything fits\n", ""},
 		{[]string{"doctor"}, "everything fits\n", ""},

@@ -10,6 +10,7 @@ import (
 
 	"mooring/plugin/doctor"
 	"mooring/plugin/lease"
+	"mooring/plugin/store"
 )
 
 // Socket is the file in the host's state directory.
@@ -31,6 +32,8 @@ type Driver interface {
 	TakeOver(ctx context.Context, name string, order Order) (Taken, error)
 	// Gone takes all volumes of a host that is gone for good, as far as they are meant and can be taken.
 	Gone(ctx context.Context, host string, order GoneOrder) (Gone, error)
+	// Grow makes an image larger, at once where it is mounted, without stopping its containers.
+	Grow(ctx context.Context, name string, size store.Size) (Grown, error)
 	// Diagnose returns what does not fit together.
 	Diagnose(ctx context.Context) ([]doctor.Finding, error)
 	// Repair mends the fixable findings, each after looking again, and returns these with the outcome.
@@ -122,6 +125,14 @@ type Gone struct {
 type Left struct {
 	Volume string `json:"volume"`
 	Error  string `json:"error"` // why
+}
+
+// Grown is what became of an order to grow.
+type Grown struct {
+	Volume string     `json:"volume"`
+	From   store.Size `json:"from"`
+	To     store.Size `json:"to"`
+	Later  bool       `json:"later,omitempty"` // the file system grows when the volume is mounted the next time
 }
 
 // Repair is what became of a fixable finding.

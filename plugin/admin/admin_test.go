@@ -25,6 +25,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // driver is a scripted one.
 type driver struct {
+	admin.Driver
 	survey   admin.Survey
 	findings []doctor.Finding
 	health   error

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"mooring/plugin/doctor"
+	"mooring/plugin/store"
 )
 
 // answerTime is longer than the driver's own budget for a call, so that its message arrives.
@@ -71,6 +72,12 @@ func (c *Client) TakeOver(ctx context.Context, name string, order Order) (Taken,
 func (c *Client) Gone(ctx context.Context, host string, order GoneOrder) (Gone, error) {
 	var answer Gone
 	return answer, c.call(ctx, http.MethodPost, "/v1/hosts/"+url.PathEscape(host)+"/gone", order, &answer)
+}
+
+// Grow makes an image larger.
+func (c *Client) Grow(ctx context.Context, name string, to store.Size) (Grown, error) {
+	var answer Grown
+	return answer, c.call(ctx, http.MethodPost, "/v1/volumes/"+url.PathEscape(name)+"/grow", size{to}, &answer)
 }
 
 // Report is what the doctor answers.

@@ -50,6 +50,7 @@ func Handler(d Driver, log hclog.Logger) http.Handler {
 		"DELETE /v1/volumes/{name}":        s.remove,
 		"POST /v1/volumes/{name}/takeover": s.takeover,
 		"POST /v1/hosts/{host}/gone":       s.gone,
+		"POST /v1/volumes/{name}/grow":     s.grow,
 		"GET /v1/doctor":                   s.doctor,
 		"POST /v1/doctor/fix":              s.fix,
 		"/":                                unknown,
@@ -122,15 +123,17 @@ func (s *server) gone(r *http.Request) (any, error) {
 	return s.driver.Gone(r.Context(), r.PathValue("host"), order)
 }
 
-// decode reads an order and checks it; example is the right form.
-func decode(r *http.Request, order interface{ check() error }, example string) error {
+// decode reads an order and, where there is something to check, checks it; example is the right form.
+func decode(r *http.Request, order any, example string) error {
 	decoder := json.NewDecoder(r.Body)
 	decoder.DisallowUnknownFields()
 	if err := decoder.Decode(order); err != nil {
 		return problem{http.StatusBadRequest, fmt.Sprintf("order is unreadable (%v): use %s", err, example)}
 	}
-	if err := order.check(); err != nil {
-		return problem{http.StatusBadRequest, err.Error()}
+	if c, can := order.(interface{ check() error }); can {
+		if err := c.check(); err != nil {
+			return problem{http.StatusBadRequest, err.Error()}
+		}
 	}
 	return nil
 }

@@ -10,19 +10,18 @@ import (
 // ErrGrowsLater says that a volume has its new size from its next mount on.
 var ErrGrowsLater = errors.New("the volume grows when it is mounted the next time")
 
-// Grow makes a volume larger: at once where it is mounted at target, else when it is next mounted. The new size is on
-// record before anything is done, so what a crash or a missing right (ErrGrowsLater; ext4 takes CAP_SYS_RESOURCE) leaves
-// undone is done at the next mount. The caller has the volume's lease. A smaller size is an error.
-func (i Image) Grow(v Spec, target string, size int64) error {
+// Grow makes a volume as large as v.Size: at once where it is mounted at target, else when it is next mounted. The caller
+// has recorded that size and has the volume's lease. What a crash or a missing right (ErrGrowsLater; ext4 takes
+// CAP_SYS_RESOURCE) leaves undone is done at the next mount.
+func (i Image) Grow(v Spec, target string) error {
 	r, err := readRecord(v.Dir)
 	if err != nil {
 		return err
 	}
-	if size < r.Size {
-		return fmt.Errorf("volume has %d bytes already: it can grow, not shrink to %d", r.Size, size)
+	if v.Size < r.Size {
+		return fmt.Errorf("volume has %d bytes already: it can grow, not shrink to %d", r.Size, v.Size)
 	}
-	r.Size = size
-	if err := r.save(v.Dir); err != nil {
+	if r, err = r.growTo(v); err != nil {
 		return err
 	}
 	image, found, err := r.open(v.image()) // extends it
@@ -32,7 +31,7 @@ func (i Image) Grow(v Spec, target string, size int64) error {
 	defer image.Close()
 	device, err := i.device(target)
 	if err != nil || device == nil {
-		return err
+		return errors.Join(err, ErrGrowsLater)
 	}
 	defer device.Close()
 	m := imageMount{Image: i, dir: v.Dir, path: v.image(), target: target, record: r, found: found, fs: filesystems()[r.FS], device: device}
@@ -43,8 +42,17 @@ func (i Image) Grow(v Spec, target string, size int64) error {
 	if mounted {
 		err = m.fit()
 	}
-	if err == nil && m.record.Fitted < size {
+	if err == nil && m.record.Fitted < v.Size {
 		err = ErrGrowsLater
 	}
 	return err
+}
+
+// growTo is the record with the size that the volume shall have, on disk before the image is touched.
+func (r record) growTo(v Spec) (record, error) {
+	if v.Size <= r.Size {
+		return r, nil
+	}
+	r.Size = v.Size
+	return r, r.save(v.Dir)
 }

@@ -45,6 +45,9 @@ func (i Image) mount(ctx context.Context, v Spec, target string) error {
 	if err != nil {
 		return err
 	}
+	if r, err = r.growTo(v); err != nil {
+		return err
+	}
 	image, found, err := r.open(v.image())
 	if err != nil {
 		return err
@@ -97,7 +100,10 @@ func (m *imageMount) alreadyDone() (bool, error) {
 	defer device.Close()
 	m.device = device
 	shown, err := m.shown()
-	return shown && alive(m.target) == nil, err
+	if err != nil || !shown || alive(m.target) != nil {
+		return false, err
+	}
+	return true, m.fit()
 }
 
 // alive tells whether a file system still takes writes. One that was shut down by a fence, or went read-only after an error,

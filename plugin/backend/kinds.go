@@ -63,6 +63,9 @@ func (k Kinds) Mount(ctx context.Context, v Spec, target string) error {
 	return b.Mount(ctx, v, target)
 }
 
+// Grow makes an image as large as v.Size.
+func (k Kinds) Grow(v Spec, target string) error { return k.Image.Grow(v, target) }
+
 // Unmount leaves neither a mount nor a directory at target, nor a loop device of an image. It need not
 // know which back end the volume has: without an image there is no device.
 func (k Kinds) Unmount(ctx context.Context, target string) error {
