@@ -24,7 +24,9 @@ type volumesCommand struct {
 
 	List     listVolumes   `cmd:"" name:"ls" help:"List the volumes."`
 	Inspect  inspectVolume `cmd:"" help:"Show everything about a volume: its lease, its containers on this host, where it is."`
-	Remove   removeVolume  `cmd:"" name:"rm" help:"Remove a volume for all hosts, also one that Docker does not know."`
+	Remove   removeVolume  `cmd:"" name:"rm" help:"Remove a volume for all hosts, also one that Docker does not know. It can be restored for a while."`
+	Trash    listTrash     `cmd:"" help:"List the removed volumes that can be restored."`
+	Restore  restoreVolume `cmd:"" help:"Bring a removed volume back."`
 	Grow     growVolume    `cmd:"" help:"Make an image larger, without stopping its containers."`
 	Takeover takeOver      `cmd:"" help:"Take a volume from a host that is known to be dead, so that any host can mount it."`
 	Gone     hostGone      `cmd:"" help:"Take all volumes from a host that is gone for good, so that any host can mount them."`
@@ -149,18 +151,6 @@ func mountsOf(v admin.Detail) string {
 		mounts = append(mounts, fmt.Sprintf("%s (%d)", id, v.MountIDs[id]))
 	}
 	return strings.Join(mounts, ", ")
-}
-
-type removeVolume struct {
-	Name string `arg:"" help:"The volume."`
-}
-
-// Run removes.
-func (c *removeVolume) Run(ctx context.Context, group *volumesCommand, k *kong.Context) error {
-	if err := group.client().Remove(ctx, c.Name); err != nil {
-		return err
-	}
-	return group.show(k.Stdout, map[string]string{"removed": c.Name}, func(w io.Writer) { fmt.Fprintln(w, "removed", c.Name) })
 }
 
 type takeOver struct {

@@ -3,7 +3,9 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"testing"
+	"time"
 
 	"github.com/alecthomas/kong"
 	"github.com/stretchr/testify/assert"
@@ -33,7 +35,22 @@ func (*scriptedDriver) Inspect(_ context.Context, name string) (admin.Detail, er
 		Mode: "0770", UID: 1000, Silent: "14s", Unguarded: true, MountIDs: map[string]int{"b": 1, "a": 2}}, nil
 }
 
-func (*scriptedDriver) Dispose(context.Context, string) error { return nil }
+func (*scriptedDriver) Dispose(_ context.Context, name string, keep store.Delay) (store.Removed, error) {
+	at := time.Date(2026, 11, 28, 12, 0, 0, 0, time.UTC)
+	return store.Removed{Name: name, ID: "4711", At: at, Until: at.Add(time.Duration(keep))}, nil
+}
+
+func (d *scriptedDriver) Trash(ctx context.Context) ([]store.Removed, error) {
+	gone, err := d.Dispose(ctx, "v", admin.DefaultKeep)
+	return []store.Removed{gone}, err
+}
+
+func (*scriptedDriver) Restore(_ context.Context, name, id string) (store.Removed, error) {
+	if id == "" {
+		return store.Removed{}, errors.New("two")
+	}
+	return store.Removed{Name: name, ID: id}, nil
+}
 
 func (*scriptedDriver) TakeOver(_ context.Context, name string, order admin.Order) (admin.Taken, error) {
 	return admin.Taken{Volume: name, From: "hostB", FromEpoch: 2, Epoch: 3}, nil
@@ -75,8 +92,13 @@ func TestVolumesCommand(t *testing.T) {
 		{[]string{"inspect", "v"}, "" +
 			"name     v\nclass    data\nbackend  dir\nowner    1000:0\nmode     0770\ncreated  0001-01-01 00:00:00 UTC\nused     never mounted\n" +
 			"state    held elsewhere\nlease    held by hostB, epoch 2, unguarded, heartbeat 14s ago\nmounts   a (2), b (1)\n", ""},
-		{[]string{"rm", "v"}, "removed v\n", ""},
-		{[]string{"rm", "v", "--json"}, "{\n  \"removed\": \"v\"\n}\n", ""},
+		{[]string{"rm", "v"}, "removed v; until 2026-11-29 12:00:00 UTC it comes back with: mooring volumes restore v\n", ""},
+		{[]string{"rm", "v", "--trash", "90m"}, "removed v; until 2026-11-28 13:30:00 UTC it comes back with: mooring volumes restore v\n", ""},
+		{[]string{"rm", "v", "--now"}, "removed v\n", ""},
+		{[]string{"rm", "v", "--now", "--json"}, "{\n  \"name\": \"v\",\n  \"id\": \"4711\",\n  \"at\": \"2026-11-28T12:00:00Z\",\n  \"until\": \"2026-11-28T12:00:00Z\"\n}\n", ""},
+		{[]string{"trash"}, "NAME  ID    REMOVED                  DELETED\nv     4711  2026-11-28 12:00:00 UTC  2026-11-29 12:00:00 UTC\n", ""},
+		{[]string{"restore", "v"}, "", "two"},
+		{[]string{"restore", "v", "--id", "47"}, "restored v\n", ""},
 		{[]string{"takeover", "v", "--force"}, "", "a takeover needs a reason, which is logged: give --reason TEXT"},
 		{[]string{"takeover", "v", "--force", "--reason", "burnt"}, "taken over v from host hostB (epoch 2): it is free under epoch 3, any host can mount it\n", ""},
 		{[]string{"gone", "burnt"}, "", "a takeover needs a reason, which is logged: give --reason TEXT"},

@@ -35,7 +35,7 @@ func describe(classes []class.Class, name string, options map[string]string) (st
 	}
 	v := store.Volume{Name: name, Class: c.Name, UID: c.UID, GID: c.GID, Mode: c.Mode,
 		Backend: c.Backend, FS: c.FS, Size: c.Size, Mkfs: c.Mkfs, Mount: c.Mount,
-		Takeover: string(c.Takeover)}
+		Takeover: string(c.Takeover), Trash: c.Trash}
 	if err := number(options, "uid", &v.UID); err != nil {
 		return v, err
 	}
@@ -53,6 +53,11 @@ func describe(classes []class.Class, name string, options map[string]string) (st
 			return v, fmt.Errorf("option %w", err)
 		}
 		v.Takeover = string(policy)
+	}
+	if text, given := options["trash"]; given {
+		if err := v.Trash.UnmarshalText([]byte(text)); err != nil {
+			return v, fmt.Errorf("option %w", err)
+		}
 	}
 	return v, describeImage(options, &v)
 }
@@ -105,7 +110,7 @@ func settleBackend(v store.Volume, shared bool, options map[string]string) (stor
 }
 
 func knownOptions(options map[string]string) error {
-	known := []string{"backend", "class", "fs", "gid", "mkfs", "mode", "mount", "size", "takeover", "uid"}
+	known := []string{"backend", "class", "fs", "gid", "mkfs", "mode", "mount", "size", "takeover", "trash", "uid"}
 	for _, key := range slices.Sorted(maps.Keys(options)) {
 		if !slices.Contains(known, key) {
 			return fmt.Errorf("option %q is unknown: the options are %s", key, strings.Join(known, ", "))
@@ -156,6 +161,7 @@ func contradiction(existing, wanted store.Volume, options map[string]string) err
 		{"mkfs", cmp.Or(existing.Mkfs, "none"), cmp.Or(wanted.Mkfs, "none")},
 		{"mount", cmp.Or(existing.Mount, "none"), cmp.Or(wanted.Mount, "none")},
 		{"takeover", policy(existing).String(), policy(wanted).String()},
+		{"trash", existing.Trash.String(), wanted.Trash.String()},
 	} {
 		if _, given := options[c.key]; given && c.is != c.asked {
 			return fmt.Errorf("volume %s exists with %s %s, not %s: leave the option out or choose another name",

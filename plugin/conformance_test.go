@@ -249,7 +249,7 @@ func (c *conversation) act(what, name string) {
 	case "show":
 		c.show()
 	case "behind":
-		require.NoError(c.t, c.Dispose(context.Background(), name))
+		require.NoError(c.t, gone(c.Dispose(context.Background(), name, 0)))
 	case "mounted":
 		assert.True(c.t, c.mounted(name), name)
 		assert.Equal(c.t, "mounted", c.state(name))

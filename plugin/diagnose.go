@@ -94,7 +94,7 @@ func (d *Driver) mend(ctx context.Context, finding doctor.Finding) error {
 		switch {
 		case err != nil:
 		case finding.Kind == doctor.TrashFull:
-			err = s.EmptyTrash()
+			err = s.EmptyTrash(time.Now())
 		case finding.Kind == doctor.HalfMadeFile:
 			if err = os.Remove(finding.Path); errors.Is(err, fs.ErrNotExist) {
 				err = nil // its maker completed it or gave it up after all

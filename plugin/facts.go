@@ -182,7 +182,7 @@ func (d *Driver) ownDrafts() []doctor.Draft {
 func part(name string) store.Part {
 	if own, half := backend.Owns(name); half {
 		return store.Half
-	} else if own || name == "volume.json" {
+	} else if own || name == "volume.json" || name == "removed.json" {
 		return store.Own
 	}
 	epoch, isLease := strings.CutPrefix(name, "lease.")

@@ -131,16 +131,23 @@ func unlessKnown(known bool, name string) error {
 
 // Dispose removes a volume for all hosts, also one that the engine does not know, or whose volume.json is
 // blank or missing. It is refused while any host uses the volume.
-func (d *Driver) Dispose(ctx context.Context, name string) error {
-	return d.attend(ctx, name, func(ctx context.Context) error {
+func (d *Driver) Dispose(ctx context.Context, name string, keep store.Delay) (store.Removed, error) {
+	var gone store.Removed
+	err := d.attend(ctx, name, func(ctx context.Context) (err error) {
 		if err := d.learn(name); err != nil {
 			return err
 		}
 		if _, known := d.volume(name); known {
-			return d.remove(ctx, name)
+			gone, err = d.remove(ctx, name, &keep)
+		} else {
+			gone, err = d.removeNameless(ctx, name, keep)
 		}
-		return d.removeNameless(ctx, name)
+		return err
 	}, nil)
+	if err != nil {
+		return store.Removed{}, err
+	}
+	return gone, nil
 }
 
 // learn makes a volume known that the store has. The caller has the volume's lock.
@@ -160,31 +167,32 @@ func (d *Driver) learn(name string) error {
 
 // removeNameless removes a directory without a usable volume.json: a volume that was never completed, or one
 // that lost its file. It goes under a new ID.
-func (d *Driver) removeNameless(ctx context.Context, name string) error {
+func (d *Driver) removeNameless(ctx context.Context, name string, keep store.Delay) (store.Removed, error) {
 	v := volume{Volume: store.Volume{ID: store.NewID(), Name: name}, recovered: true}
 	s, err := d.usableStore()
 	if err != nil {
-		return fmt.Errorf("volume %s: %w", name, err)
+		return store.Removed{}, fmt.Errorf("volume %s: %w", name, err)
 	}
 	current, err := d.current(s, name)
 	if err != nil {
-		return err
+		return store.Removed{}, err
 	}
 	missing, err := backend.Missing(s.Dir(name), backend.KindImage, current.Image)
 	if err != nil {
-		return err
+		return store.Removed{}, err
 	}
 	if len(missing) == 0 {
 		v.Backend = backend.KindImage
 	}
 	if err := errors.Join(d.checkPulse(ctx, s), d.checkRival()); err != nil {
-		return fmt.Errorf("volume %s: %w", name, err)
+		return store.Removed{}, fmt.Errorf("volume %s: %w", name, err)
 	}
-	if err := d.discard(ctx, s, v); err != nil {
-		return errors.Join(err, d.drop(name)) // giving its lease back has made it known
+	gone, err := d.discard(ctx, s, v, &keep)
+	if err != nil {
+		return gone, errors.Join(err, d.drop(name)) // giving its lease back has made it known
 	}
-	d.log.Info("volume removed", "volume", name)
-	return nil
+	d.log.Info("volume removed", "volume", name, "id", gone.ID, "kept", keep)
+	return gone, nil
 }
 
 // Health says why the driver cannot do its work.

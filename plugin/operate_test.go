@@ -19,6 +19,7 @@ import (
 	"mooring/plugin"
 	"mooring/plugin/admin"
 	"mooring/plugin/doctor"
+	"mooring/plugin/store"
 )
 
 // operated is a host that runs as a process does, and its operator.
@@ -59,6 +60,9 @@ func kinds(found []doctor.Finding) []string {
 	return names
 }
 
+// gone is the error of a removal.
+func gone(_ store.Removed, err error) error { return err }
+
 func TestAnOperatorSeesAndRemovesVolumes(t *testing.T) {
 	store, ctx := t.TempDir(), context.Background()
 	cfg, e, operator := operated(t, "hostA", store)
@@ -90,12 +94,12 @@ func TestAnOperatorSeesAndRemovesVolumes(t *testing.T) {
 
 	_, _, operatorB := operated(t, "hostB", store)
 	require.Eventually(t, func() bool { s, err := operatorB.Volumes(ctx); return err == nil && len(s.Volumes) == 2 }, 20*time.Second, 10*time.Millisecond)
-	assert.ErrorContains(t, operatorB.Remove(ctx, "seen1data"), "volume seen1data is held by host hostA (epoch 1")
-	assert.ErrorContains(t, operator.Remove(ctx, "seen1data"), "volume seen1data is in use by process")
-	assert.EqualError(t, operator.Remove(ctx, "nosuch"), "no such volume: nosuch")
-	require.NoError(t, operator.Remove(ctx, "seen2data"))
+	assert.ErrorContains(t, gone(operatorB.Remove(ctx, "seen1data", 0)), "volume seen1data is held by host hostA (epoch 1")
+	assert.ErrorContains(t, gone(operator.Remove(ctx, "seen1data", 0)), "volume seen1data is in use by process")
+	assert.EqualError(t, gone(operator.Remove(ctx, "nosuch", 0)), "no such volume: nosuch")
+	require.NoError(t, gone(operator.Remove(ctx, "seen2data", 0)))
 	kill()
-	require.NoError(t, operator.Remove(ctx, "seen1data"))
+	require.NoError(t, gone(operator.Remove(ctx, "seen1data", 0)))
 	assert.NoDirExists(t, filepath.Join(store, "mooring/volumes/seen1data"))
 	assert.NoDirExists(t, filepath.Join(cfg.MountRoot, "seen1data"))
 
@@ -119,9 +123,9 @@ func TestAnOperatorRemovesWhatHasNoRecord(t *testing.T) {
 	report, err := operator.Doctor(ctx)
 	require.NoError(t, err)
 	assert.Equal(t, []string{"unreadable broken", "volume-json-missing half"}, kinds(report.Findings))
-	assert.ErrorContains(t, operator.Remove(ctx, "broken"), "volume.json is unreadable or not of volume broken")
+	assert.ErrorContains(t, gone(operator.Remove(ctx, "broken", 0)), "volume.json is unreadable or not of volume broken")
 	assert.DirExists(t, broken, "what nobody understands is not thrown away")
-	require.NoError(t, operator.Remove(ctx, "half"))
+	require.NoError(t, gone(operator.Remove(ctx, "half", 0)))
 	assert.NoDirExists(t, half)
 }
 

@@ -20,6 +20,8 @@ const (
 	// seenPerRound is how many volumes' leases are read for their status in one round, so that many
 	// volumes on slow storage cost a little all the time and never much at once.
 	seenPerRound = 32
+	// trashRound is how many heartbeats pass between two looks for removed volumes whose time is over.
+	trashRound = 10
 )
 
 // Run is the volume driver as a process: it answers on the socket until ctx ends, then leaves the
@@ -156,16 +158,19 @@ func (d *Driver) readLease(s *store.Store, name string) error {
 	return nil
 }
 
-// emptyTrash deletes removed volumes' files, which may take long.
+// emptyTrash deletes removed volumes' files, which may take long, when their time is over.
 func (d *Driver) emptyTrash(ctx context.Context) {
+	rounds := time.NewTicker(trashRound * d.cfg.Heartbeat)
+	defer rounds.Stop()
 	for {
 		if s := d.knownStore(); s != nil {
-			if err := s.EmptyTrash(); err != nil {
+			if err := s.EmptyTrash(time.Now()); err != nil {
 				d.log.Warn("trash not emptied", "error", err)
 			}
 		}
 		select {
 		case <-d.trash:
+		case <-rounds.C:
 		case <-ctx.Done():
 			return
 		}

@@ -228,7 +228,7 @@ func TestOperatorsDoNotWaitForASilentStore(t *testing.T) {
 		for _, ask := range []func() error{
 			func() error { _, err := h.Inspect(context.Background(), "v"); return err },
 			func() error { _, err := h.Diagnose(context.Background()); return err },
-			func() error { return h.Dispose(context.Background(), "v") },
+			func() error { _, err := h.Dispose(context.Background(), "v", 0); return err },
 		} {
 			begin := time.Now()
 			assert.ErrorContains(t, ask(), "no result within 25s, perhaps because store "+cfg.StoreDir+" does not answer")

@@ -26,8 +26,12 @@ type Driver interface {
 	// Inspect looks at one volume in the store and in the kernel.
 	Inspect(ctx context.Context, name string) (Detail, error)
 	// Dispose removes a volume for all hosts, also one that the engine does not know. It is refused
-	// while any host uses the volume.
-	Dispose(ctx context.Context, name string) error
+	// while any host uses the volume. It can be restored for as long as it is kept.
+	Dispose(ctx context.Context, name string, keep store.Delay) (store.Removed, error)
+	// Trash lists the removed volumes that can be restored, the oldest first.
+	Trash(ctx context.Context) ([]store.Removed, error)
+	// Restore brings a removed volume back; the ID, or the beginning of it, tells several of one name apart.
+	Restore(ctx context.Context, name, id string) (store.Removed, error)
 	// TakeOver takes a volume from a host that an operator knows to be dead, for any host to mount.
 	TakeOver(ctx context.Context, name string, order Order) (Taken, error)
 	// Gone takes all volumes of a host that is gone for good, as far as they are meant and can be taken.

@@ -19,6 +19,7 @@ import (
 
 	"mooring/plugin/admin"
 	"mooring/plugin/doctor"
+	"mooring/plugin/store"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -43,12 +44,12 @@ func (d *driver) Inspect(_ context.Context, name string) (admin.Detail, error) {
 	return admin.Detail{Volume: admin.Volume{Name: name}, Containers: []string{"process 7"}}, nil
 }
 
-func (d *driver) Dispose(_ context.Context, name string) error {
-	d.disposed = name
+func (d *driver) Dispose(_ context.Context, name string, keep store.Delay) (store.Removed, error) {
+	d.disposed = name + " " + keep.String()
 	if name != "v" {
-		return errors.Join(errors.New("in use"), errors.New("here"))
+		return store.Removed{}, errors.Join(errors.New("in use"), errors.New("here"))
 	}
-	return nil
+	return store.Removed{Name: name, ID: "1"}, nil
 }
 
 func (d *driver) TakeOver(_ context.Context, name string, order admin.Order) (admin.Taken, error) {
@@ -114,8 +115,11 @@ func TestOrdersAndAnswers(t *testing.T) {
 	_, err = client.Inspect(ctx, "../a b")
 	assert.EqualError(t, err, "no such volume: ../a b")
 
-	require.NoError(t, client.Remove(ctx, "v"))
-	assert.EqualError(t, client.Remove(ctx, "w"), "in use; here", "one line")
+	removed, err := client.Remove(ctx, "v", 0)
+	require.NoError(t, err)
+	assert.Equal(t, []string{"v 0s", "1"}, []string{d.disposed, removed.ID})
+	_, err = client.Remove(ctx, "w", admin.DefaultKeep)
+	assert.EqualError(t, err, "in use; here", "one line")
 
 	order := admin.Order{Reason: "dead", Force: true, From: "hostB", EvenIfAlive: true}
 	taken, err := client.TakeOver(ctx, "v", order)

@@ -57,9 +57,23 @@ func (c *Client) Inspect(ctx context.Context, name string) (Detail, error) {
 	return answer, c.call(ctx, http.MethodGet, "/v1/volumes/"+url.PathEscape(name), nil, &answer)
 }
 
-// Remove removes a volume.
-func (c *Client) Remove(ctx context.Context, name string) error {
-	return c.call(ctx, http.MethodDelete, "/v1/volumes/"+url.PathEscape(name), nil, nil)
+// Remove removes a volume, which can be restored for as long as it is kept.
+func (c *Client) Remove(ctx context.Context, name string, keep store.Delay) (store.Removed, error) {
+	var answer store.Removed
+	return answer, c.call(ctx, http.MethodDelete, "/v1/volumes/"+url.PathEscape(name)+"?keep="+keep.String(), nil, &answer)
+}
+
+// Trash returns the removed volumes that can be restored.
+func (c *Client) Trash(ctx context.Context) ([]store.Removed, error) {
+	var answer struct{ Trash []store.Removed }
+	err := c.call(ctx, http.MethodGet, "/v1/trash", nil, &answer)
+	return answer.Trash, err
+}
+
+// Restore brings a removed volume back.
+func (c *Client) Restore(ctx context.Context, name, id string) (store.Removed, error) {
+	var answer store.Removed
+	return answer, c.call(ctx, http.MethodPost, "/v1/trash/"+url.PathEscape(name)+"/restore", which{id}, &answer)
 }
 
 // TakeOver takes a volume from a dead host.

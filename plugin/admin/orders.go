@@ -2,9 +2,13 @@ package admin
 
 import (
 	"net/http"
+	"time"
 
 	"mooring/plugin/store"
 )
+
+// DefaultKeep is how long a volume that an operator removed can be restored.
+const DefaultKeep = store.Delay(24 * time.Hour)
 
 // size is an order to grow.
 type size struct {
@@ -17,4 +21,22 @@ func (s *server) grow(r *http.Request) (any, error) {
 		return nil, err
 	}
 	return s.driver.Grow(r.Context(), r.PathValue("name"), order.Size)
+}
+
+func (s *server) trash(r *http.Request) (any, error) {
+	found, err := s.driver.Trash(r.Context())
+	return map[string]any{"trash": orEmpty(found)}, err
+}
+
+// which is an order to restore.
+type which struct {
+	ID string `json:"id,omitempty"`
+}
+
+func (s *server) restore(r *http.Request) (any, error) {
+	var order which
+	if err := decode(r, &order, `{} or {"id": "…"}`); err != nil {
+		return nil, err
+	}
+	return s.driver.Restore(r.Context(), r.PathValue("name"), order.ID)
 }

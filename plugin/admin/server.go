@@ -51,6 +51,8 @@ func Handler(d Driver, log hclog.Logger) http.Handler {
 		"POST /v1/volumes/{name}/takeover": s.takeover,
 		"POST /v1/hosts/{host}/gone":       s.gone,
 		"POST /v1/volumes/{name}/grow":     s.grow,
+		"GET /v1/trash":                    s.trash,
+		"POST /v1/trash/{name}/restore":    s.restore,
 		"GET /v1/doctor":                   s.doctor,
 		"POST /v1/doctor/fix":              s.fix,
 		"/":                                unknown,
@@ -103,8 +105,13 @@ func (s *server) inspect(r *http.Request) (any, error) {
 }
 
 func (s *server) remove(r *http.Request) (any, error) {
-	name := r.PathValue("name")
-	return map[string]string{"removed": name}, s.driver.Dispose(r.Context(), name)
+	keep := DefaultKeep
+	if text := r.URL.Query().Get("keep"); text != "" {
+		if err := keep.UnmarshalText([]byte(text)); err != nil {
+			return nil, problem{http.StatusBadRequest, err.Error()}
+		}
+	}
+	return s.driver.Dispose(r.Context(), r.PathValue("name"), keep)
 }
 
 func (s *server) takeover(r *http.Request) (any, error) {

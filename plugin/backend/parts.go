@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+
+	"mooring/plugin/durable"
 )
 
 // ImageName is the file name of the image that was made under a lease's epoch; 0 is the first one.
@@ -55,4 +57,24 @@ func Missing(dir, kind string, image uint64) ([]string, error) {
 		}
 	}
 	return missing, nil
+}
+
+// FirstImage makes the image of an epoch the first one, for a volume that begins a new life without a lease. Done twice it
+// succeeds twice.
+func FirstImage(dir string, epoch uint64) error {
+	if epoch == 0 {
+		return nil
+	}
+	err := durable.Rename(imageFile(dir, epoch), imageFile(dir, 0))
+	if _, missing := os.Lstat(imageFile(dir, 0)); errors.Is(err, fs.ErrNotExist) && missing == nil {
+		err = nil // an earlier call did it
+	}
+	if err != nil {
+		return err
+	}
+	r, err := readRecord(dir)
+	if err != nil {
+		return err
+	}
+	return r.follow(Spec{Dir: dir})
 }

@@ -23,6 +23,7 @@ type Class struct {
 	Mkfs     string     // for making an image; see backend.CheckMkfs
 	Mount    string     // for mounting an image; see backend.CheckMount
 	Takeover lease.Policy
+	Trash    store.Delay // how long a volume can be restored after the engine removed it
 }
 
 const (

@@ -175,6 +175,7 @@ func setters() map[string]func(*entry, string) error {
 		"mount": func(e *entry, text string) error { e.Mount = text; return nil },
 		"size":  func(e *entry, text string) error { return e.Size.UnmarshalText([]byte(text)) },
 		"mode":  func(e *entry, text string) error { return e.Mode.UnmarshalText([]byte(text)) },
+		"trash": func(e *entry, text string) error { return e.Trash.UnmarshalText([]byte(text)) },
 		"uid":   func(e *entry, text string) error { return number("uid", text, &e.UID) },
 		"gid":   func(e *entry, text string) error { return number("gid", text, &e.GID) },
 	}

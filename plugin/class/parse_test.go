@@ -78,7 +78,7 @@ sizes: 1
 	assert.EqualError(t, err, strings.Join([]string{
 		`line 5: size "100" is not a number with a unit such as 512m, 10g or 1t`,
 		`line 6: file system "zfs" is unknown: use ext4 or xfs`,
-		`line 7: key "colour" is unknown: a class has backend, fs, gid, match, mkfs, mode, mount, name, size, takeover, uid`,
+		`line 7: key "colour" is unknown: a class has backend, fs, gid, match, mkfs, mode, mount, name, size, takeover, trash, uid`,
 		`line 8: class data was there before, in line 2: choose another name`,
 		`line 9: match "es*data" is never reached: "*data" in line 3 matches all of it before; put the narrower one first`,
 		`line 10: a class without name: it needs name and match`,
@@ -113,7 +113,7 @@ func TestOneMistake(t *testing.T) {
 			`use -i N, -I N, -N N, -J size=N, -J fast_commit_size=N, -O fast_commit; line 6: mount option "nobarrier" cannot be chosen for ext4: use noatime, nodiratime, relatime, ` +
 			"strictatime, lazytime, nodev, nosuid, noexec, commit=N, stripe=N, nodelalloc, data=ordered, data=journal, nodiscard",
 		"classes:\n- {name: a, match: a*, backend: image, size: }": `line 2: size "" is not a number with a unit such as 512m, 10g or 1t`,
-		"classes:\n- {name: a, match: a*, <<: {uid: 1}}":           `line 2: key "<<" is unknown: a class has backend, fs, gid, match, mkfs, mode, mount, name, size, takeover, uid`,
+		"classes:\n- {name: a, match: a*, <<: {uid: 1}}":           `line 2: key "<<" is unknown: a class has backend, fs, gid, match, mkfs, mode, mount, name, size, takeover, trash, uid`,
 		"\xff": "not YAML: invalid leading UTF-8 octet",
 	} {
 		classes, err := Parse([]byte(text))

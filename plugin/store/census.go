@@ -18,7 +18,7 @@ type Census struct {
 	Strays  []string // paths that belong to nobody
 	Drafts  []Draft
 	Beats   map[string]time.Time // when each host wrote its last heartbeat, by the store's clock
-	Trash   int                  // removed volumes that are not deleted yet
+	Trash   int                  // removed volumes that should be deleted
 }
 
 // Draft is a temporary file.
@@ -43,8 +43,8 @@ func (s *Store) Count(name func(string) bool, part func(string) Part) (Census, e
 	err := c.files(s.root, ofRoot)
 	err = errors.Join(err, c.files(s.removed(), func(string) Part { return Own }))
 	err = errors.Join(err, c.hosts(s.hosts()))
-	trash, trashErr := list(s.trash())
-	c.Trash = len(trash)
+	due, trashErr := s.due(time.Now())
+	c.Trash = len(due)
 	volumes, listErr := os.ReadDir(s.volumes())
 	err = errors.Join(err, trashErr, listErr)
 	for _, v := range volumes {

@@ -4,7 +4,7 @@
 //	mooring/volumes/<name>/         volume.json, lease.<epoch>, and the back end's own files
 //	mooring/hosts/<host>/heartbeat  one for all leases of a host
 //	mooring/removed/<volume ID>     volumes that were removed, so that other hosts forget them
-//	mooring/trash/                  removed volumes on their way out
+//	mooring/trash/<name>.<ID>/      removed volumes; removed.json says until when they can be restored
 //
 // A store that is missing, or is another one than before, is an error and never silently replaced.
 package store

@@ -29,6 +29,7 @@ type Volume struct {
 	Size    Size      `json:"size,omitempty"`    // of a new image
 	Mkfs    string    `json:"mkfs,omitempty"`    // options chosen for making it
 	Mount   string    `json:"mount,omitempty"`   // options chosen for mounting it
+	Trash   Delay     `json:"trash,omitempty"`   // how long the volume can be restored after the engine removed it
 	// Takeover is a lease.Policy: how another host may take the volume from one that seems dead.
 	Takeover string `json:"takeover,omitempty"`
 	// Used says that the volume was mounted at least once. From then on its files may hold data, and
@@ -143,36 +144,6 @@ func (s *Store) Exists(name string) (bool, error) {
 		return false, nil
 	}
 	return err == nil, err
-}
-
-// Discard removes a volume for all hosts. Its files go to the trash, from where EmptyTrash deletes them.
-func (s *Store) Discard(v Volume) error {
-	if err := durable.Write(filepath.Join(s.removed(), v.ID), []byte(v.Name+"\n")); err != nil {
-		return fmt.Errorf("remove volume %s: %w", v.Name, err)
-	}
-	if err := durable.Rename(s.Dir(v.Name), filepath.Join(s.trash(), v.Name+"."+v.ID)); err != nil {
-		return fmt.Errorf("remove volume %s: %w", v.Name, err)
-	}
-	return nil
-}
-
-// WasRemoved tells whether a volume whose files are gone was removed on purpose.
-func (s *Store) WasRemoved(id string) bool {
-	_, err := os.Lstat(filepath.Join(s.removed(), id))
-	return err == nil
-}
-
-// EmptyTrash deletes the files of removed volumes. Several hosts may do so at once.
-func (s *Store) EmptyTrash() error {
-	entries, err := os.ReadDir(s.trash())
-	if err != nil {
-		return fmt.Errorf("empty trash: %w", err)
-	}
-	var failed []error
-	for _, e := range entries {
-		failed = append(failed, os.RemoveAll(filepath.Join(s.trash(), e.Name())))
-	}
-	return errors.Join(failed...)
 }
 
 func (s *Store) volumeFile(name string) string { return filepath.Join(s.Dir(name), "volume.json") }
