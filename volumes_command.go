@@ -28,6 +28,7 @@ type volumesCommand struct {
 	Trash    listTrash     `cmd:"" help:"List the removed volumes that can be restored."`
 	Restore  restoreVolume `cmd:"" help:"Bring a removed volume back."`
 	Grow     growVolume    `cmd:"" help:"Make an image larger, without stopping its containers."`
+	Drain    drainHost     `cmd:"" help:"Make this host refuse new mounts, and list what it still holds."`
 	Takeover takeOver      `cmd:"" help:"Take a volume from a host that is known to be dead, so that any host can mount it."`
 	Gone     hostGone      `cmd:"" help:"Take all volumes from a host that is gone for good, so that any host can mount them."`
 	Doctor   examine       `cmd:"" help:"Explain everything that does not fit between record, store and kernel."`
@@ -61,6 +62,9 @@ func (*listVolumes) Run(ctx context.Context, group *volumesCommand, k *kong.Cont
 		for _, v := range survey.Volumes {
 			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%s\t%s\t%s\t%s\n", v.Name, v.State, orDash(holder(v)), orDash(epoch(v.Epoch)), v.Mounts,
 				v.Class, v.Backend, orDash(size(v.Size)), v.LastError)
+		}
+		if !survey.Drained.IsZero() {
+			fmt.Fprintf(w, "host %s is drained since %s: new mounts are refused\n", survey.Host, clock(survey.Drained))
 		}
 		if survey.Store != "ok" {
 			fmt.Fprintln(w, "store: "+survey.Store)

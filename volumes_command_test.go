@@ -69,6 +69,14 @@ func (*scriptedDriver) Grow(_ context.Context, name string, size store.Size) (ad
 	return admin.Grown{Volume: name, From: 10 << 30, To: size, Later: name == "idle"}, nil
 }
 
+func (*scriptedDriver) Counts() admin.Counts { return admin.Counts{} }
+
+func (d *scriptedDriver) Drain() (admin.Drain, error) {
+	return admin.Drain{Host: "hostA", Since: time.Date(2026, 11, 28, 12, 0, 0, 0, time.UTC), Held: d.Survey().Volumes[:1]}, nil
+}
+
+func (d *scriptedDriver) Undrain() (admin.Drain, error) { return admin.Drain{Host: "hostA"}, nil }
+
 func (d *scriptedDriver) Diagnose(context.Context) ([]doctor.Finding, error) { return d.findings, nil }
 
 func (d *scriptedDriver) Repair(context.Context) ([]admin.Repair, error) {
@@ -108,6 +116,8 @@ func TestVolumesCommand(t *testing.T) {
 		{[]string{"grow", "v", "20g"}, "grown v from 10GiB to 20GiB\n", ""},
 		{[]string{"grow", "idle", "20g"}, "grown idle from 10GiB to 20GiB when it is mounted the next time\n", ""},
 		{[]string{"grow", "v", "20g", "--json"}, "{\n  \"volume\": \"v\",\n  \"from\": \"10GiB\",\n  \"to\": \"20GiB\"\n}\n", ""},
+		{[]string{"drain"}, "host hostA is drained since 2026-11-28 12:00:00 UTC: new mounts are refused\nHELD     STATE    MOUNTS\nes1data  mounted  1\n", ""},
+		{[]string{"drain", "--undo"}, "host hostA accepts mounts again\n", ""},
 		{[]string{"doctor"}, "volume v: k\n  what: w\n  why it matters: y\n  fix: f (--fix does it)\n", "there are findings"},
 		{[]string{"doctor", "--fix"}, "volume v: k: mended\neverything fits\n", ""},
 		{[]string{"doctor"}, "everything fits\n", ""},

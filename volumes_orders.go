@@ -87,3 +87,34 @@ func (c *restoreVolume) Run(ctx context.Context, group *volumesCommand, k *kong.
 	}
 	return group.show(k.Stdout, back, func(w io.Writer) { fmt.Fprintln(w, "restored", back.Name) })
 }
+
+type drainHost struct {
+	Undo bool `help:"Accept mounts again." env:"-"`
+}
+
+// Run drains.
+func (c *drainHost) Run(ctx context.Context, group *volumesCommand, k *kong.Context) error {
+	order := group.client().Drain
+	if c.Undo {
+		order = group.client().Undrain
+	}
+	answer, err := order(ctx)
+	if err != nil {
+		return err
+	}
+	return group.show(k.Stdout, answer, func(w io.Writer) {
+		if c.Undo {
+			fmt.Fprintf(w, "host %s accepts mounts again\n", answer.Host)
+			return
+		}
+		fmt.Fprintf(w, "host %s is drained since %s: new mounts are refused\n", answer.Host, clock(answer.Since))
+		if len(answer.Held) == 0 {
+			fmt.Fprintln(w, "nothing is held here")
+			return
+		}
+		fmt.Fprintln(w, "HELD\tSTATE\tMOUNTS")
+		for _, v := range answer.Held {
+			fmt.Fprintf(w, "%s\t%s\t%d\n", v.Name, v.State, v.Mounts)
+		}
+	})
+}

@@ -65,6 +65,7 @@ type Driver struct {
 	store    *store.Store       // nil until the store was found
 	storeErr error              // why the store cannot be used now
 	global   bool               // other hosts see the store too
+	drained  time.Time          // since when this host accepts no new mounts; zero if it does
 	rival    time.Duration      // until then another plugin under this host's name counts as running
 }
 
@@ -114,6 +115,9 @@ func (d *Driver) load(stateDir string) error {
 		return err
 	}
 	if d.classes, err = newClasses(d.cfg.ClassesFile, d.cfg.Classes, d.state.Entries()); err != nil {
+		return errors.Join(err, d.state.Close())
+	}
+	if err := d.loadDrain(); err != nil {
 		return errors.Join(err, d.state.Close())
 	}
 	for key, data := range d.state.Entries() {

@@ -23,6 +23,9 @@ func (d *Driver) hostFacts() doctor.Facts {
 	f := doctor.Facts{Self: d.self, Heartbeat: d.cfg.Heartbeat, TakeAfter: d.cfg.TakeAfter, ReapAfter: d.cfg.ReapAfter,
 		StoreDir: d.cfg.StoreDir, ClassesProblem: d.classes.trouble(), Rival: d.checkRival() != nil, Guarded: d.guarded()}
 	f.BeatAge, f.Beaten = d.beatAge()
+	if drain := d.drain(); !drain.Since.IsZero() {
+		f.Drained, f.Held = max(time.Since(drain.Since), 1), len(drain.Held)
+	}
 	d.pulse.mu.Lock()
 	f.GuardNotes = d.pulse.status.Notes
 	d.pulse.mu.Unlock()

@@ -37,6 +37,9 @@ func (d *Driver) mount(ctx context.Context, name, id string) error {
 	if err != nil {
 		return err
 	}
+	if err := d.checkDrain(v, id); err != nil {
+		return err
+	}
 	if v, err = d.settleLoss(ctx, s, v); err != nil {
 		return err
 	}

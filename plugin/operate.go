@@ -23,7 +23,7 @@ var _ admin.Driver = (*Driver)(nil)
 func (d *Driver) Survey() admin.Survey {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
-	survey := admin.Survey{Host: d.self.Host, Store: "ok", Classes: d.classes.trouble(), Volumes: make([]admin.Volume, 0, len(d.volumes))}
+	survey := admin.Survey{Host: d.self.Host, Drained: d.drained, Store: "ok", Classes: d.classes.trouble(), Volumes: make([]admin.Volume, 0, len(d.volumes))}
 	if d.storeErr != nil {
 		survey.Store = d.storeErr.Error()
 	}
@@ -36,7 +36,7 @@ func (d *Driver) Survey() admin.Survey {
 
 func (d *Driver) summary(v volume) admin.Volume {
 	summary := admin.Volume{Name: v.Name, Class: v.Class, Backend: kind(v.Volume), Size: int64(v.Size), State: v.phase(d.self),
-		Mounts: total(v.Holds), LastError: v.problem}
+		Here: v.Epoch > 0, Mounts: total(v.Holds), LastError: v.problem}
 	if v.seen.Epoch > 0 {
 		summary.Holder, summary.Epoch, summary.Lease = v.seen.Host, v.seen.Epoch, v.seen.State
 	}
@@ -219,6 +219,7 @@ func (d *Driver) Counts() admin.Counts {
 	c.BeatAge, c.Beaten = d.beatAge()
 	d.mu.RLock()
 	defer d.mu.RUnlock()
+	c.Drained = !d.drained.IsZero()
 	c.StoreUsable = d.store != nil && d.storeErr == nil
 	for _, v := range d.volumes {
 		c.Phases[v.phase(d.self)]++

@@ -77,7 +77,7 @@ func TestAnOperatorSeesAndRemovesVolumes(t *testing.T) {
 	survey, err := operator.Volumes(ctx)
 	require.NoError(t, err)
 	assert.Equal(t, admin.Survey{Host: "hostA", Store: "ok", Volumes: []admin.Volume{
-		{Name: "seen1data", Class: "data", Backend: "dir", State: "mounted", Holder: "hostA", Epoch: 1, Lease: "held", Mounts: 1},
+		{Name: "seen1data", Class: "data", Backend: "dir", State: "mounted", Holder: "hostA", Epoch: 1, Lease: "held", Here: true, Mounts: 1},
 		{Name: "seen2data", Class: "data", Backend: "dir", State: "created"},
 	}}, survey)
 
@@ -104,7 +104,7 @@ func TestAnOperatorSeesAndRemovesVolumes(t *testing.T) {
 	assert.NoDirExists(t, filepath.Join(cfg.MountRoot, "seen1data"))
 
 	metrics := probe(t, cfg, "/metrics")
-	for _, line := range []string{"mooring_store_usable 1", "mooring_mounts 0", "mooring_leases_held 0",
+	for _, line := range []string{"mooring_store_usable 1", "mooring_drained 0", "mooring_mounts 0", "mooring_leases_held 0",
 		`mooring_calls_total{verb="VolumeDriver.Create",outcome="ok"} 2`, `mooring_calls_total{verb="VolumeDriver.Mount",outcome="ok"} 1`} {
 		assert.Contains(t, metrics, line+"\n")
 	}

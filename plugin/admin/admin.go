@@ -38,6 +38,9 @@ type Driver interface {
 	Gone(ctx context.Context, host string, order GoneOrder) (Gone, error)
 	// Grow makes an image larger, at once where it is mounted, without stopping its containers.
 	Grow(ctx context.Context, name string, size store.Size) (Grown, error)
+	// Drain makes the host refuse new mounts until Undrain; what is in use goes on.
+	Drain() (Drain, error)
+	Undrain() (Drain, error)
 	// Diagnose returns what does not fit together.
 	Diagnose(ctx context.Context) ([]doctor.Finding, error)
 	// Repair mends the fixable findings, each after looking again, and returns these with the outcome.
@@ -50,10 +53,11 @@ type Driver interface {
 
 // Survey is all volumes of a host.
 type Survey struct {
-	Host    string   `json:"host"`
-	Store   string   `json:"store"`             // "ok", or why it cannot be used
-	Classes string   `json:"classes,omitempty"` // why the classes file is not in force
-	Volumes []Volume `json:"volumes"`
+	Host    string    `json:"host"`
+	Drained time.Time `json:"drained,omitzero"`  // since when it accepts no new mounts
+	Store   string    `json:"store"`             // "ok", or why it cannot be used
+	Classes string    `json:"classes,omitempty"` // why the classes file is not in force
+	Volumes []Volume  `json:"volumes"`
 }
 
 // Volume is what a host remembers of a volume. Holder, epoch and lease are as last read.
@@ -66,6 +70,7 @@ type Volume struct {
 	Holder    string      `json:"holder,omitempty"`
 	Epoch     uint64      `json:"epoch,omitempty"`
 	Lease     lease.State `json:"lease,omitempty"`
+	Here      bool        `json:"here"`   // in use on this host
 	Mounts    int         `json:"mounts"` // on this host
 	LastError string      `json:"lastError,omitempty"`
 }
@@ -131,6 +136,13 @@ type Left struct {
 	Error  string `json:"error"` // why
 }
 
+// Drain is whether a host is drained, and what it still holds.
+type Drain struct {
+	Host  string    `json:"host"`
+	Since time.Time `json:"since,omitzero"` // zero if it is not drained
+	Held  []Volume  `json:"held"`
+}
+
 // Grown is what became of an order to grow.
 type Grown struct {
 	Volume string     `json:"volume"`
@@ -148,6 +160,7 @@ type Repair struct {
 // Counts are the figures of a host.
 type Counts struct {
 	StoreUsable bool
+	Drained     bool
 	Phases      map[string]int // volumes by state
 	Mounts      int
 	Leases      int           // held by this host

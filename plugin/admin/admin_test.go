@@ -203,7 +203,7 @@ func TestProbes(t *testing.T) {
 			values = append(values, strings.TrimSpace(line))
 		}
 	}
-	assert.Equal(t, []string{"mooring_store_usable 1", `mooring_volumes{state="created"} 1`, `mooring_volumes{state="mounted"} 2`,
+	assert.Equal(t, []string{"mooring_store_usable 1", "mooring_drained 0", `mooring_volumes{state="created"} 1`, `mooring_volumes{state="mounted"} 2`,
 		"mooring_mounts 3", "mooring_leases_held 2", "mooring_heartbeat_age_seconds 1.500", `mooring_calls_total{verb="Get",outcome="ok"} 7`,
 		`mooring_calls_total{verb="Mount",outcome="ok"} 5`, `mooring_calls_total{verb="Mount",outcome="error"} 1`}, values)
 }

@@ -63,6 +63,18 @@ func (c *Client) Remove(ctx context.Context, name string, keep store.Delay) (sto
 	return answer, c.call(ctx, http.MethodDelete, "/v1/volumes/"+url.PathEscape(name)+"?keep="+keep.String(), nil, &answer)
 }
 
+// Drain makes the host refuse new mounts.
+func (c *Client) Drain(ctx context.Context) (Drain, error) {
+	var answer Drain
+	return answer, c.call(ctx, http.MethodPut, "/v1/drain", nil, &answer)
+}
+
+// Undrain makes the host accept mounts again.
+func (c *Client) Undrain(ctx context.Context) (Drain, error) {
+	var answer Drain
+	return answer, c.call(ctx, http.MethodDelete, "/v1/drain", nil, &answer)
+}
+
 // Trash returns the removed volumes that can be restored.
 func (c *Client) Trash(ctx context.Context) ([]store.Removed, error) {
 	var answer struct{ Trash []store.Removed }

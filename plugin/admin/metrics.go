@@ -18,6 +18,8 @@ func (s *server) metrics(w http.ResponseWriter, _ *http.Request) {
 	c := s.driver.Counts()
 	describe(out, "mooring_store_usable", "gauge", "Whether the store could be used when it was last looked at.")
 	fmt.Fprintln(out, "mooring_store_usable", digit(c.StoreUsable))
+	describe(out, "mooring_drained", "gauge", "Whether this host refuses new mounts by an operator's order.")
+	fmt.Fprintln(out, "mooring_drained", digit(c.Drained))
 	describe(out, "mooring_volumes", "gauge", "Volumes known to this host, by state.")
 	for _, phase := range slices.Sorted(maps.Keys(c.Phases)) {
 		fmt.Fprintf(out, "mooring_volumes{state=%q} %d\n", phase, c.Phases[phase])

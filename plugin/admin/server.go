@@ -53,6 +53,8 @@ func Handler(d Driver, log hclog.Logger) http.Handler {
 		"POST /v1/volumes/{name}/grow":     s.grow,
 		"GET /v1/trash":                    s.trash,
 		"POST /v1/trash/{name}/restore":    s.restore,
+		"PUT /v1/drain":                    func(*http.Request) (any, error) { return s.driver.Drain() },
+		"DELETE /v1/drain":                 func(*http.Request) (any, error) { return s.driver.Undrain() },
 		"GET /v1/doctor":                   s.doctor,
 		"POST /v1/doctor/fix":              s.fix,
 		"/":                                unknown,
@@ -202,6 +204,9 @@ func (s *server) health(w http.ResponseWriter, _ *http.Request) {
 		return
 	}
 	io.WriteString(w, "ok\n")
+	if s.driver.Counts().Drained {
+		io.WriteString(w, "drained: new mounts are refused\n")
+	}
 }
 
 // Listen opens the socket in a state directory, in place of one that a killed plugin left behind. The

@@ -28,6 +28,9 @@ type Facts struct {
 	BeatAge time.Duration // how long ago
 	Rival   bool          // another plugin beats under this host's name
 
+	Drained time.Duration // for how long this host has accepted no new mounts; 0 if it does
+	Held    int           // volumes in use here
+
 	Guarded    bool     // this host's containers are stopped when it is cut off, even without its plugin
 	GuardNotes []string // why not
 

@@ -166,6 +166,7 @@ func TestFindingsAboutTheHost(t *testing.T) {
 		doctor.RivalPlugin:    func(f *doctor.Facts) { f.Rival = true },
 		doctor.NoHeartbeat:    func(f *doctor.Facts) { f.BeatAge = 11 * time.Second },
 		doctor.NoGuard:        func(f *doctor.Facts) { f.Guarded = false },
+		doctor.HostDrained:    func(f *doctor.Facts) { f.Drained = time.Hour },
 		doctor.HostGone:       func(f *doctor.Facts) { f.Hosts = []doctor.Host{{Name: "hostB", Age: 25 * time.Hour}} },
 		doctor.TrashFull:      func(f *doctor.Facts) { f.Trash = 2 },
 		doctor.HalfMadeFile:   func(f *doctor.Facts) { f.Drafts = []doctor.Draft{{Path: "/p", Age: time.Hour}} },
@@ -210,5 +211,5 @@ func TestEveryFindingIsInTheManual(t *testing.T) {
 			assert.Contains(t, string(manual), "| `"+string(match[1])+"` |")
 		}
 	}
-	assert.Equal(t, 29, kinds)
+	assert.Equal(t, 30, kinds)
 }

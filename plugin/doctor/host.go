@@ -14,6 +14,7 @@ const (
 	NoHeartbeat    Kind = "no-heartbeat"
 	RivalPlugin    Kind = "rival-plugin"
 	NoGuard        Kind = "no-guard"
+	HostDrained    Kind = "host-drained"
 	HostGone       Kind = "host-gone"
 	TrashFull      Kind = "trash-not-emptied"
 	HalfMadeFile   Kind = "half-made-file"
@@ -54,6 +55,10 @@ func examineHost(f Facts) []Finding {
 		found = append(found, Finding{Kind: NoGuard, What: strings.TrimSuffix("this host has no guard that outlives its plugin: "+strings.Join(f.GuardNotes, ", "), ": "),
 			Why: "when this host is cut off, nothing stops its containers; so its volumes are never taken over by time",
 			Fix: "run the plugin as its manifest says, with pidhost and /sys/fs/cgroup; until then a dead host's volumes need mooring volumes takeover"})
+	}
+	if f.Drained > 0 {
+		found = append(found, Finding{Kind: HostDrained, What: fmt.Sprintf("this host has been drained for %s; volumes in use here: %d", about(f.Drained), f.Held),
+			Why: "no container with a volume starts here", Fix: "mooring volumes drain --undo, when it shall be used again"})
 	}
 	for _, h := range f.Hosts {
 		if h.Name != f.Self.Host && h.Age >= goneAfter {
