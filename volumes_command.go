@@ -22,16 +22,19 @@ type volumesCommand struct {
 	StateDir string `help:"The driver's state directory, as this host sees it. Default: /var/lib." default:"/var/lib" placeholder:"DIR"`
 	JSON     bool   `help:"Print JSON." name:"json" env:"-"`
 
-	List     listVolumes   `cmd:"" name:"ls" help:"List the volumes."`
-	Inspect  inspectVolume `cmd:"" help:"Show everything about a volume: its lease, its containers on this host, where it is."`
-	Remove   removeVolume  `cmd:"" name:"rm" help:"Remove a volume for all hosts, also one that Docker does not know. It can be restored for a while."`
-	Trash    listTrash     `cmd:"" help:"List the removed volumes that can be restored."`
-	Restore  restoreVolume `cmd:"" help:"Bring a removed volume back."`
-	Grow     growVolume    `cmd:"" help:"Make an image larger, without stopping its containers."`
-	Drain    drainHost     `cmd:"" help:"Make this host refuse new mounts, and list what it still holds."`
-	Takeover takeOver      `cmd:"" help:"Take a volume from a host that is known to be dead, so that any host can mount it."`
-	Gone     hostGone      `cmd:"" help:"Take all volumes from a host that is gone for good, so that any host can mount them."`
-	Doctor   examine       `cmd:"" help:"Explain everything that does not fit between record, store and kernel."`
+	List      listVolumes    `cmd:"" name:"ls" help:"List the volumes."`
+	Inspect   inspectVolume  `cmd:"" help:"Show everything about a volume: its lease, its containers on this host, where it is."`
+	Remove    removeVolume   `cmd:"" name:"rm" help:"Remove a volume for all hosts, also one that Docker does not know. It can be restored for a while."`
+	Trash     listTrash      `cmd:"" help:"List the removed volumes that can be restored."`
+	Restore   restoreVolume  `cmd:"" help:"Bring a removed volume back."`
+	Grow      growVolume     `cmd:"" help:"Make an image larger, without stopping its containers."`
+	Snapshot  snapshotVolume `cmd:"" help:"Keep what an image is now under a name, without stopping its containers."`
+	Snapshots listSnapshots  `cmd:"" help:"List the snapshots of a volume."`
+	Clone     cloneVolume    `cmd:"" help:"Make a new volume with the content of another or of a snapshot."`
+	Drain     drainHost      `cmd:"" help:"Make this host refuse new mounts, and list what it still holds."`
+	Takeover  takeOver       `cmd:"" help:"Take a volume from a host that is known to be dead, so that any host can mount it."`
+	Gone      hostGone       `cmd:"" help:"Take all volumes from a host that is gone for good, so that any host can mount them."`
+	Doctor    examine        `cmd:"" help:"Explain everything that does not fit between record, store and kernel."`
 }
 
 func (c *volumesCommand) client() *admin.Client { return admin.NewClient(c.StateDir) }

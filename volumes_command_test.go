@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"mooring/plugin/admin"
+	"mooring/plugin/backend"
 	"mooring/plugin/doctor"
 	"mooring/plugin/lease"
 	"mooring/plugin/store"
@@ -69,6 +70,21 @@ func (*scriptedDriver) Grow(_ context.Context, name string, size store.Size) (ad
 	return admin.Grown{Volume: name, From: 10 << 30, To: size, Later: name == "idle"}, nil
 }
 
+func (*scriptedDriver) Snapshot(_ context.Context, _ string, order admin.SnapshotOrder, say admin.Say) (backend.Snapshot, error) {
+	if order.Copy {
+		say("copied 100 %")
+	}
+	return backend.Snapshot{Name: order.Snapshot}, nil
+}
+
+func (*scriptedDriver) Snapshots(context.Context, string) ([]backend.Snapshot, error) {
+	return []backend.Snapshot{{Name: "s", At: time.Date(2026, 11, 28, 12, 0, 0, 0, time.UTC), Size: 10 << 30}}, nil
+}
+
+func (*scriptedDriver) Clone(_ context.Context, name string, order admin.CloneOrder, _ admin.Say) (store.Volume, error) {
+	return store.Volume{Name: name, From: order.From}, nil
+}
+
 func (*scriptedDriver) Counts() admin.Counts { return admin.Counts{} }
 
 func (d *scriptedDriver) Drain() (admin.Drain, error) {
@@ -116,6 +132,10 @@ func TestVolumesCommand(t *testing.T) {
 		{[]string{"grow", "v", "20g"}, "grown v from 10GiB to 20GiB\n", ""},
 		{[]string{"grow", "idle", "20g"}, "grown idle from 10GiB to 20GiB when it is mounted the next time\n", ""},
 		{[]string{"grow", "v", "20g", "--json"}, "{\n  \"volume\": \"v\",\n  \"from\": \"10GiB\",\n  \"to\": \"20GiB\"\n}\n", ""},
+		{[]string{"snapshot", "v", "s"}, "kept v@s; it becomes a volume with: mooring volumes clone v@s NEWNAME\n", ""},
+		{[]string{"snapshot", "v", "s", "--copy"}, "copied 100 %\nkept v@s; it becomes a volume with: mooring volumes clone v@s NEWNAME\n", ""},
+		{[]string{"snapshots", "v"}, "SNAPSHOT  TAKEN                    SIZE\nv@s       2026-11-28 12:00:00 UTC  10g\n", ""},
+		{[]string{"clone", "v@s", "w"}, "made w from v@s\n", ""},
 		{[]string{"drain"}, "host hostA is drained since 2026-11-28 12:00:00 UTC: new mounts are refused\nHELD     STATE    MOUNTS\nes1data  mounted  1\n", ""},
 		{[]string{"drain", "--undo"}, "host hostA accepts mounts again\n", ""},
 		{[]string{"doctor"}, "volume v: k\n  what: w\n  why it matters: y\n  fix: f (--fix does it)\n", "there are findings"},

@@ -8,6 +8,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"mooring/plugin/admin"
 	"mooring/plugin/store"
 )
 
@@ -117,4 +118,59 @@ func (c *drainHost) Run(ctx context.Context, group *volumesCommand, k *kong.Cont
 			fmt.Fprintf(w, "%s\t%s\t%d\n", v.Name, v.State, v.Mounts)
 		}
 	})
+}
+
+// progress shows how far an order is, beside its answer.
+func progress(k *kong.Context) admin.Say {
+	return func(text string) { fmt.Fprintln(k.Stderr, text) }
+}
+
+type snapshotVolume struct {
+	Name     string `arg:"" help:"The volume."`
+	Snapshot string `arg:"" help:"What the snapshot is called."`
+	Copy     bool   `help:"Copy all data, where the store cannot share it between files. The volume may not be mounted." env:"-"`
+}
+
+// Run keeps.
+func (c *snapshotVolume) Run(ctx context.Context, group *volumesCommand, k *kong.Context) error {
+	kept, err := group.client().Snapshot(ctx, c.Name, admin.SnapshotOrder{Snapshot: c.Snapshot, Copy: c.Copy}, progress(k))
+	if err != nil {
+		return err
+	}
+	return group.show(k.Stdout, kept, func(w io.Writer) {
+		fmt.Fprintf(w, "kept %s@%s; it becomes a volume with: mooring volumes clone %s@%s NEWNAME\n", c.Name, kept.Name, c.Name, kept.Name)
+	})
+}
+
+type listSnapshots struct {
+	Name string `arg:"" help:"The volume."`
+}
+
+// Run prints a table.
+func (c *listSnapshots) Run(ctx context.Context, group *volumesCommand, k *kong.Context) error {
+	found, err := group.client().Snapshots(ctx, c.Name)
+	if err != nil {
+		return err
+	}
+	return group.show(k.Stdout, found, func(w io.Writer) {
+		fmt.Fprintln(w, "SNAPSHOT\tTAKEN\tSIZE")
+		for _, s := range found {
+			fmt.Fprintf(w, "%s@%s\t%s\t%s\n", c.Name, s.Name, clock(s.At), size(s.Size))
+		}
+	})
+}
+
+type cloneVolume struct {
+	From string `arg:"" help:"A volume, or VOLUME@SNAPSHOT."`
+	Name string `arg:"" help:"The new volume."`
+	Copy bool   `help:"Copy all data, where the store cannot share it between files. The source may not be mounted." env:"-"`
+}
+
+// Run clones.
+func (c *cloneVolume) Run(ctx context.Context, group *volumesCommand, k *kong.Context) error {
+	made, err := group.client().Clone(ctx, c.Name, admin.CloneOrder{From: c.From, Copy: c.Copy}, progress(k))
+	if err != nil {
+		return err
+	}
+	return group.show(k.Stdout, made, func(w io.Writer) { fmt.Fprintf(w, "made %s from %s\n", made.Name, c.From) })
 }

@@ -54,6 +54,12 @@ func describe(classes []class.Class, name string, options map[string]string) (st
 		}
 		v.Takeover = string(policy)
 	}
+	if text, given := options["from"]; given {
+		if _, _, err := splitSource(text); err != nil {
+			return v, fmt.Errorf("option %w", err)
+		}
+		v.From = text
+	}
 	if text, given := options["trash"]; given {
 		if err := v.Trash.UnmarshalText([]byte(text)); err != nil {
 			return v, fmt.Errorf("option %w", err)
@@ -110,7 +116,7 @@ func settleBackend(v store.Volume, shared bool, options map[string]string) (stor
 }
 
 func knownOptions(options map[string]string) error {
-	known := []string{"backend", "class", "fs", "gid", "mkfs", "mode", "mount", "size", "takeover", "trash", "uid"}
+	known := []string{"backend", "class", "from", "fs", "gid", "mkfs", "mode", "mount", "size", "takeover", "trash", "uid"}
 	for _, key := range slices.Sorted(maps.Keys(options)) {
 		if !slices.Contains(known, key) {
 			return fmt.Errorf("option %q is unknown: the options are %s", key, strings.Join(known, ", "))
@@ -161,6 +167,7 @@ func contradiction(existing, wanted store.Volume, options map[string]string) err
 		{"mkfs", cmp.Or(existing.Mkfs, "none"), cmp.Or(wanted.Mkfs, "none")},
 		{"mount", cmp.Or(existing.Mount, "none"), cmp.Or(wanted.Mount, "none")},
 		{"takeover", policy(existing).String(), policy(wanted).String()},
+		{"from", cmp.Or(existing.From, "nothing"), wanted.From},
 		{"trash", existing.Trash.String(), wanted.Trash.String()},
 	} {
 		if _, given := options[c.key]; given && c.is != c.asked {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"time"
 
 	api "github.com/docker/go-plugins-helpers/volume"
 
@@ -13,7 +12,7 @@ import (
 )
 
 // Create makes a volume known, on this host for good when it returns, and announces it to the others. Its
-// storage is made when it is first mounted. A volume that exists already, here or by another host, is success unless an option contradicts it. Wrong names,
+// storage is made when it is first mounted; a clone is copied at once. A volume that exists already, here or by another host, is success unless an option contradicts it. Wrong names,
 // unknown options and a missing or full store are errors that leave nothing behind.
 func (d *Driver) Create(ctx context.Context, r *api.CreateRequest) error {
 	wanted, err := d.wanted(ctx, r)
@@ -40,17 +39,24 @@ func (d *Driver) wanted(ctx context.Context, r *api.CreateRequest) (store.Volume
 	return describe(classes, r.Name, r.Options)
 }
 
+// remembered is a volume that this host knows, and forgets if another host has removed it just now: what the store has under
+// its name then is another volume. If the store cannot be used nothing is forgotten.
+func (d *Driver) remembered(ctx context.Context, s *store.Store, storeErr error, name string) (volume, bool, error) {
+	v, known := d.volume(name)
+	if !known || storeErr != nil || v.Epoch > 0 || !s.WasRemoved(v.ID) {
+		return v, known, nil
+	}
+	return volume{}, false, errors.Join(d.takeDown(ctx, name), d.drop(name))
+}
+
 // obtain returns the volume of that name, made as wanted if there is none, or none any more.
 func (d *Driver) obtain(ctx context.Context, wanted store.Volume, options map[string]string) (store.Volume, error) {
+	if wanted.From != "" {
+		return d.obtainClone(ctx, wanted, options, false, nil)
+	}
 	s, err := d.usableStore()
-	if v, known := d.volume(wanted.Name); known {
-		if err != nil || v.Epoch > 0 || !s.WasRemoved(v.ID) {
-			return v.Volume, nil
-		}
-		// By another host, just now. What the store has under that name is another volume.
-		if err := errors.Join(d.takeDown(ctx, v.Name), d.drop(v.Name)); err != nil {
-			return store.Volume{}, err
-		}
+	if v, known, dropErr := d.remembered(ctx, s, err, wanted.Name); known || dropErr != nil {
+		return v.Volume, dropErr
 	}
 	if err != nil {
 		return store.Volume{}, fmt.Errorf("create volume %s: %w", wanted.Name, err)
@@ -65,7 +71,7 @@ func (d *Driver) obtain(ctx context.Context, wanted store.Volume, options map[st
 	if wanted, err = settleBackend(wanted, d.isGlobal(), options); err != nil {
 		return store.Volume{}, err
 	}
-	wanted.ID, wanted.Created = store.NewID(), time.Now().UTC().Truncate(time.Second)
+	wanted.ID, wanted.Created = store.NewID(), now()
 	return d.build(s, wanted)
 }
 

@@ -14,13 +14,19 @@ import (
 type imageKeeper interface {
 	// Grow makes an image as large as v.Size, or returns backend.ErrGrowsLater.
 	Grow(v backend.Spec, target string) error
+	// Snapshot keeps what the image is now under a name; Snapshots lists these, RemoveSnapshot removes one.
+	Snapshot(ctx context.Context, v backend.Spec, target, name string, how backend.Copying) (backend.Snapshot, error)
+	Snapshots(v backend.Spec) ([]backend.Snapshot, error)
+	RemoveSnapshot(v backend.Spec, name string) error
+	// Clone makes the image of a new volume.
+	Clone(ctx context.Context, v backend.Spec, from backend.Source, how backend.Copying) error
 }
 
 // images is the back end as a keeper of the volume's image; an error if the volume is none.
 func (d *Driver) images(v volume, verb string) (imageKeeper, error) {
 	keeper, able := d.backend.(imageKeeper)
 	if kind(v.Volume) != backend.KindImage || !able {
-		return nil, fmt.Errorf("volume %s is a directory of the store: only an image can be %s; make a volume with -o backend=image and copy the files into it",
+		return nil, fmt.Errorf("volume %s is a directory of the store: only an image can %s; make a volume with -o backend=image and copy the files into it",
 			v.Name, verb)
 	}
 	return keeper, nil
@@ -44,7 +50,7 @@ func (d *Driver) Grow(ctx context.Context, name string, size store.Size) (admin.
 
 // grow records the new size for all hosts and then does what it can now; each Mount completes the rest.
 func (d *Driver) grow(s *store.Store, v volume, order *admin.Grown) (volume, error) {
-	keeper, err := d.images(v, "grown")
+	keeper, err := d.images(v, "grow")
 	if err != nil {
 		return v, err
 	}
@@ -94,11 +100,16 @@ func (d *Driver) underLease(ctx context.Context, name string, work func(context.
 	if err != nil {
 		return err
 	}
-	idle := v.Epoch == 0
+	idle, before := v.Epoch == 0, v.Epoch
 	if l.Epoch != v.Epoch {
 		v.Epoch, v.Lapses = l.Epoch, lapses
 	}
 	v.seen = l
+	if !idle && l.Epoch != before {
+		if err := d.watchOver(ctx, s, v); err != nil {
+			return errors.Join(err, d.save(v))
+		}
+	}
 	v, err = d.matchStore(s, v) // again: another host may have changed it before the lease was ours
 	if err == nil && idle && v.Used {
 		v, err = d.renew(ctx, s, v)

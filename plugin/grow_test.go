@@ -67,7 +67,7 @@ func TestAnImageGrowsUnderItsWriter(t *testing.T) {
 
 	h.create("plain")
 	_, err = h.Grow(ctx, "plain", 900*mib)
-	assert.ErrorContains(t, err, "volume plain is a directory of the store: only an image can be grown")
+	assert.ErrorContains(t, err, "volume plain is a directory of the store: only an image can grow")
 	_, err = h.Grow(ctx, "nosuch", 900*mib)
 	assert.EqualError(t, err, "no such volume: nosuch")
 }

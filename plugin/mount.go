@@ -195,6 +195,9 @@ func (d *Driver) firstUse(ctx context.Context, s *store.Store, v volume) (volume
 	if err != nil || v.Used {
 		return v, err
 	}
+	if err := checkFilled(v.Volume); err != nil {
+		return v, err
+	}
 	if err := d.backend.Provision(ctx, d.spec(s, v)); err != nil {
 		return v, err
 	}

@@ -130,8 +130,11 @@ func unlessKnown(known bool, name string) error {
 }
 
 // Dispose removes a volume for all hosts, also one that the engine does not know, or whose volume.json is
-// blank or missing. It is refused while any host uses the volume.
+// blank or missing. It is refused while any host uses the volume. NAME@SNAPSHOT is a snapshot.
 func (d *Driver) Dispose(ctx context.Context, name string, keep store.Delay) (store.Removed, error) {
+	if volume, snapshot, is := strings.Cut(name, "@"); is {
+		return d.removeSnapshot(ctx, volume, snapshot)
+	}
 	var gone store.Removed
 	err := d.attend(ctx, name, func(ctx context.Context) (err error) {
 		if err := d.learn(name); err != nil {

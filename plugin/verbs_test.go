@@ -75,7 +75,7 @@ func TestOptions(t *testing.T) {
 		options map[string]string
 		want    string
 	}{
-		{map[string]string{"sise": "1g"}, `option "sise" is unknown: the options are backend, class, fs, gid, mkfs, mode, mount, size, takeover, trash, uid`},
+		{map[string]string{"sise": "1g"}, `option "sise" is unknown: the options are backend, class, from, fs, gid, mkfs, mode, mount, size, takeover, trash, uid`},
 		{map[string]string{"class": "gold"}, `class "gold" is unknown: the classes are anonymous, data, config, default`},
 		{map[string]string{"uid": "-1"}, `option uid "-1" is not a number such as 1000`},
 		{map[string]string{"uid": "elastic"}, `option uid "elastic" is not a number such as 1000`},

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"time"
 
+	"mooring/plugin/backend"
 	"mooring/plugin/doctor"
 	"mooring/plugin/lease"
 	"mooring/plugin/store"
@@ -26,7 +27,7 @@ type Driver interface {
 	// Inspect looks at one volume in the store and in the kernel.
 	Inspect(ctx context.Context, name string) (Detail, error)
 	// Dispose removes a volume for all hosts, also one that the engine does not know. It is refused
-	// while any host uses the volume. It can be restored for as long as it is kept.
+	// while any host uses the volume. NAME@SNAPSHOT removes a snapshot. It can be restored for as long as it is kept.
 	Dispose(ctx context.Context, name string, keep store.Delay) (store.Removed, error)
 	// Trash lists the removed volumes that can be restored, the oldest first.
 	Trash(ctx context.Context) ([]store.Removed, error)
@@ -38,6 +39,12 @@ type Driver interface {
 	Gone(ctx context.Context, host string, order GoneOrder) (Gone, error)
 	// Grow makes an image larger, at once where it is mounted, without stopping its containers.
 	Grow(ctx context.Context, name string, size store.Size) (Grown, error)
+	// Snapshot keeps what an image is now under a name.
+	Snapshot(ctx context.Context, name string, order SnapshotOrder, say Say) (backend.Snapshot, error)
+	// Snapshots lists what is kept of a volume.
+	Snapshots(ctx context.Context, name string) ([]backend.Snapshot, error)
+	// Clone makes a new volume with the content of another, or of a snapshot.
+	Clone(ctx context.Context, name string, order CloneOrder, say Say) (store.Volume, error)
 	// Drain makes the host refuse new mounts until Undrain; what is in use goes on.
 	Drain() (Drain, error)
 	Undrain() (Drain, error)
@@ -134,6 +141,21 @@ type Gone struct {
 type Left struct {
 	Volume string `json:"volume"`
 	Error  string `json:"error"` // why
+}
+
+// Say tells the one who gave an order how far it is.
+type Say func(progress string)
+
+// SnapshotOrder is an order to keep what a volume is now.
+type SnapshotOrder struct {
+	Snapshot string `json:"snapshot"`       // its name
+	Copy     bool   `json:"copy,omitempty"` // copy all data, where the store cannot share it
+}
+
+// CloneOrder is an order to make a volume from another.
+type CloneOrder struct {
+	From string `json:"from"` // VOLUME or VOLUME@SNAPSHOT
+	Copy bool   `json:"copy,omitempty"`
 }
 
 // Drain is whether a host is drained, and what it still holds.

@@ -70,6 +70,26 @@ func (d *driver) Repair(context.Context) ([]admin.Repair, error) {
 	return []admin.Repair{{Finding: repaired[0], Error: "busy"}}, nil
 }
 
+func (d *driver) Clone(ctx context.Context, name string, order admin.CloneOrder, say admin.Say) (store.Volume, error) {
+	switch order.From {
+	case "quick":
+		return store.Volume{Name: name}, nil
+	case "refused":
+		return store.Volume{}, errors.New("in use")
+	}
+	say("1 %")
+	say("2 %")
+	switch order.From {
+	case "broken":
+		return store.Volume{}, errors.New("no space")
+	case "endless":
+		<-ctx.Done()
+		say("3 %")
+		return store.Volume{}, ctx.Err()
+	}
+	return store.Volume{Name: name, From: order.From}, nil
+}
+
 func (d *driver) Health() error { return d.health }
 
 func (d *driver) Counts() admin.Counts {
@@ -220,4 +240,34 @@ func TestADriverThatDoesNotAnswer(t *testing.T) {
 	require.NoError(t, l.Close())
 	_, err = admin.NewClient(state).Volumes(context.Background())
 	assert.EqualError(t, err, "the volume driver is not running: nobody answers at "+filepath.Join(dir, admin.Socket))
+}
+
+// An order that takes long says how far it is, and ends with its caller.
+func TestOrdersThatTakeLong(t *testing.T) {
+	dir, raw := serve(t, &driver{})
+	client := admin.NewClient(dir)
+	for from, want := range map[string]struct {
+		said []string
+		err  string
+	}{
+		"quick": {}, "refused": {nil, "in use"}, "slow": {[]string{"1 %", "2 %"}, ""}, "broken": {[]string{"1 %", "2 %"}, "no space"},
+	} {
+		var said []string
+		made, err := client.Clone(context.Background(), "w", admin.CloneOrder{From: from}, func(text string) { said = append(said, text) })
+		assert.Equal(t, want.said, said, from)
+		if want.err == "" {
+			require.NoError(t, err, from)
+			assert.Equal(t, "w", made.Name)
+		} else {
+			assert.EqualError(t, err, want.err)
+		}
+	}
+	ctx, leave := context.WithCancel(context.Background())
+	_, err := client.Clone(ctx, "w", admin.CloneOrder{From: "endless"}, func(string) { leave() })
+	assert.ErrorIs(t, err, context.Canceled)
+
+	answer, err := raw.Post("http://mooring/v1/volumes/w/clone", "", strings.NewReader(`{"form":"x"}`))
+	require.NoError(t, err)
+	defer answer.Body.Close()
+	assert.Equal(t, http.StatusBadRequest, answer.StatusCode)
 }

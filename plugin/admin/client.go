@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net"
 	"net/http"
@@ -15,6 +16,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"mooring/plugin/backend"
 	"mooring/plugin/doctor"
 	"mooring/plugin/store"
 )
@@ -61,6 +63,25 @@ func (c *Client) Inspect(ctx context.Context, name string) (Detail, error) {
 func (c *Client) Remove(ctx context.Context, name string, keep store.Delay) (store.Removed, error) {
 	var answer store.Removed
 	return answer, c.call(ctx, http.MethodDelete, "/v1/volumes/"+url.PathEscape(name)+"?keep="+keep.String(), nil, &answer)
+}
+
+// Snapshot keeps what an image is now under a name.
+func (c *Client) Snapshot(ctx context.Context, name string, order SnapshotOrder, say Say) (backend.Snapshot, error) {
+	var answer backend.Snapshot
+	return answer, c.order(ctx, http.MethodPost, "/v1/volumes/"+url.PathEscape(name)+"/snapshots", order, &answer, say)
+}
+
+// Snapshots returns what is kept of a volume.
+func (c *Client) Snapshots(ctx context.Context, name string) ([]backend.Snapshot, error) {
+	var answer struct{ Snapshots []backend.Snapshot }
+	err := c.call(ctx, http.MethodGet, "/v1/volumes/"+url.PathEscape(name)+"/snapshots", nil, &answer)
+	return answer.Snapshots, err
+}
+
+// Clone makes a new volume from another, or from a snapshot.
+func (c *Client) Clone(ctx context.Context, name string, order CloneOrder, say Say) (store.Volume, error) {
+	var answer store.Volume
+	return answer, c.order(ctx, http.MethodPost, "/v1/volumes/"+url.PathEscape(name)+"/clone", order, &answer, say)
 }
 
 // Drain makes the host refuse new mounts.
@@ -124,8 +145,23 @@ func (c *Client) Fix(ctx context.Context) (Report, error) {
 	return answer, c.call(ctx, http.MethodPost, "/v1/doctor/fix", nil, &answer)
 }
 
-// call makes one request; an error of the driver's is returned as it is.
+// call makes one request.
 func (c *Client) call(ctx context.Context, method, path string, body, into any) error {
+	return c.exchange(ctx, method, path, body, func(answer *http.Response) error { return decodeAnswer(answer.Body, into) })
+}
+
+func decodeAnswer(body io.Reader, into any) error {
+	if into == nil {
+		return nil
+	}
+	if err := json.NewDecoder(body).Decode(into); err != nil {
+		return fmt.Errorf("read the driver's answer: %w", err)
+	}
+	return nil
+}
+
+// exchange makes one request and hands on the answer to it; an error of the driver's is returned as it is.
+func (c *Client) exchange(ctx context.Context, method, path string, body any, read func(*http.Response) error) error {
 	data, err := json.Marshal(body)
 	if err != nil {
 		return err
@@ -146,13 +182,7 @@ func (c *Client) call(ctx context.Context, method, path string, body, into any) 
 		}
 		return errors.New(refused.Error)
 	}
-	if into == nil {
-		return nil
-	}
-	if err := json.NewDecoder(answer.Body).Decode(into); err != nil {
-		return fmt.Errorf("read the driver's answer: %w", err)
-	}
-	return nil
+	return read(answer)
 }
 
 // explain says what to do when the driver cannot be reached.

@@ -40,3 +40,24 @@ func (s *server) restore(r *http.Request) (any, error) {
 	}
 	return s.driver.Restore(r.Context(), r.PathValue("name"), order.ID)
 }
+
+func (s *server) snapshots(r *http.Request) (any, error) {
+	found, err := s.driver.Snapshots(r.Context(), r.PathValue("name"))
+	return map[string]any{"snapshots": orEmpty(found)}, err
+}
+
+func (s *server) snapshot(r *http.Request, say Say) (any, error) {
+	var order SnapshotOrder
+	if err := decode(r, &order, `{"snapshot": "name", "copy": false}`); err != nil {
+		return nil, err
+	}
+	return s.driver.Snapshot(r.Context(), r.PathValue("name"), order, say)
+}
+
+func (s *server) clone(r *http.Request, say Say) (any, error) {
+	var order CloneOrder
+	if err := decode(r, &order, `{"from": "volume or volume@snapshot", "copy": false}`); err != nil {
+		return nil, err
+	}
+	return s.driver.Clone(r.Context(), r.PathValue("name"), order, say)
+}

@@ -51,6 +51,7 @@ func Handler(d Driver, log hclog.Logger) http.Handler {
 		"POST /v1/volumes/{name}/takeover": s.takeover,
 		"POST /v1/hosts/{host}/gone":       s.gone,
 		"POST /v1/volumes/{name}/grow":     s.grow,
+		"GET /v1/volumes/{name}/snapshots": s.snapshots,
 		"GET /v1/trash":                    s.trash,
 		"POST /v1/trash/{name}/restore":    s.restore,
 		"PUT /v1/drain":                    func(*http.Request) (any, error) { return s.driver.Drain() },
@@ -60,6 +61,12 @@ func Handler(d Driver, log hclog.Logger) http.Handler {
 		"/":                                unknown,
 	} {
 		mux.Handle(pattern, s.answer(handle))
+	}
+	for pattern, handle := range map[string]func(*http.Request, Say) (any, error){
+		"POST /v1/volumes/{name}/snapshots": s.snapshot,
+		"POST /v1/volumes/{name}/clone":     s.clone,
+	} {
+		mux.Handle(pattern, s.report(handle))
 	}
 	mux.HandleFunc("GET /healthz", s.health)
 	mux.HandleFunc("GET /metrics", s.metrics)

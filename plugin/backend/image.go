@@ -129,6 +129,15 @@ func removeDrafts(dir string) error {
 // Unmount takes away every mount at target, target, and with them the loop device. It fails while the device is in use
 // elsewhere: the volume is not free then.
 func (i Image) Unmount(ctx context.Context, target string) error {
+	device, err := i.device(target)
+	if err != nil {
+		return err
+	}
+	if device != nil { // a file system that stays frozen would keep its device
+		if err := errors.Join(i.thawLeft(target), device.Close()); err != nil {
+			return err
+		}
+	}
 	if err := clearTarget(target); err != nil {
 		return err
 	}

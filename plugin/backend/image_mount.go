@@ -100,8 +100,14 @@ func (m *imageMount) alreadyDone() (bool, error) {
 	defer device.Close()
 	m.device = device
 	shown, err := m.shown()
-	if err != nil || !shown || alive(m.target) != nil {
+	if err != nil || !shown {
 		return false, err
+	}
+	if err := m.thawLeft(m.target); err != nil {
+		return false, err
+	}
+	if alive(m.target) != nil {
+		return false, nil
 	}
 	return true, m.fit()
 }
@@ -182,6 +188,11 @@ func (m *imageMount) show(ctx context.Context, v Spec) error {
 	options := strings.Join(append([]string{m.fs.options()}, own...), ",")
 	if err := unix.Mount(m.device.Path(), m.target, m.record.FS, flags, options); err != nil {
 		return fmt.Errorf("mount %s with the %s of %s: %w", m.device.Path(), m.record.FS, m.path, err)
+	}
+	if !m.fresh {
+		if err := m.thawLeft(m.target); err != nil {
+			return err
+		}
 	}
 	if err := alive(m.target); err != nil {
 		return err

@@ -66,6 +66,22 @@ func (k Kinds) Mount(ctx context.Context, v Spec, target string) error {
 // Grow makes an image as large as v.Size.
 func (k Kinds) Grow(v Spec, target string) error { return k.Image.Grow(v, target) }
 
+// Snapshot keeps what an image is now under a name.
+func (k Kinds) Snapshot(ctx context.Context, v Spec, target, name string, how Copying) (Snapshot, error) {
+	return k.Image.Snapshot(ctx, v, target, name, how)
+}
+
+// Snapshots lists what is kept of an image.
+func (k Kinds) Snapshots(v Spec) ([]Snapshot, error) { return k.Image.Snapshots(v) }
+
+// RemoveSnapshot removes one of them.
+func (k Kinds) RemoveSnapshot(v Spec, name string) error { return k.Image.RemoveSnapshot(v, name) }
+
+// Clone makes the image of a new volume from another's.
+func (k Kinds) Clone(ctx context.Context, v Spec, from Source, how Copying) error {
+	return k.Image.Clone(ctx, v, from, how)
+}
+
 // Unmount leaves neither a mount nor a directory at target, nor a loop device of an image. It need not
 // know which back end the volume has: without an image there is no device.
 func (k Kinds) Unmount(ctx context.Context, target string) error {

@@ -38,7 +38,7 @@ func Owns(name string) (own, half bool) {
 		return true, true
 	}
 	_, image := imageEpoch(name)
-	return image || name == "data" || name == "image.json", false
+	return image || name == "data" || name == "image.json" || name == snapshotsDir, false
 }
 
 // Missing names the files that a used volume must have in its directory and has not. Image is what the volume's lease says.

@@ -29,6 +29,8 @@ const (
 	// withoutFlush leaves the journal as it is: it must not be written when the store comes back, perhaps
 	// under a new owner.
 	withoutFlush = 2
+	// thawIoctl (FITHAW) ends that a file system stands still.
+	thawIoctl = 0xc0045878
 	// loopMajor is the kernel's number of loop devices: no other file system is ever shut down, whatever the
 	// plugin says.
 	loopMajor = 7
@@ -73,7 +75,7 @@ func (f *fencing) kill(deadline time.Time) {
 			f.fail(fmt.Errorf("look for processes: %w", err))
 			return
 		}
-		f.open(holders)
+		f.thaw(f.open(holders))
 		fresh, err := f.killOnce(holders, deadline)
 		if err != nil {
 			f.fail(err)
@@ -167,8 +169,9 @@ func (f *fencing) namespaces(holders map[string][]mounts.Holder) (map[string][]s
 }
 
 // open finds a way to each volume's own file system, by the mount point here or by a container's, which
-// outlives the plugin's.
-func (f *fencing) open(holders map[string][]mounts.Holder) {
+// outlives the plugin's. It returns those that it has just found.
+func (f *fencing) open(holders map[string][]mounts.Holder) []*os.File {
+	var found []*os.File
 	for name, r := range f.reports {
 		if !r.Volume.OwnFS || r.Volume.Tree.Major != loopMajor || f.files[name] != nil {
 			continue
@@ -180,10 +183,25 @@ func (f *fencing) open(holders map[string][]mounts.Holder) {
 		for _, path := range paths {
 			if file := openOn(path, r.Volume.Tree); file != nil {
 				f.files[name] = file
+				found = append(found, file)
 				break
 			}
 		}
 	}
+	return found
+}
+
+// thaw lets writers go on that wait because a plugin died while it took a snapshot: they could not be killed. The time in
+// which they may write is not over yet.
+func (f *fencing) thaw(files []*os.File) {
+	var thawed errgroup.Group
+	for _, file := range files {
+		thawed.Go(func() error {
+			_ = within(flushTime, func() error { return unix.IoctlSetInt(int(file.Fd()), thawIoctl, 0) })
+			return nil // most were not frozen
+		})
+	}
+	_ = thawed.Wait()
 }
 
 // openOn opens a path if it lies on the tree's device. The roots of mounted file systems are in memory,

@@ -102,6 +102,22 @@ func TestFenceShutsDownAFileSystemThatOnlyAContainerHas(t *testing.T) {
 	assert.Empty(t, r.Problem)
 }
 
+// The plugin died while it took a snapshot: its writers wait in the kernel, where no signal reaches them.
+func TestFenceKillsTheWritersOfAFrozenFileSystem(t *testing.T) {
+	v := image(t, filepath.Join(t.TempDir(), "image"), filepath.Join(t.TempDir(), "v"))
+	c := container(t, v.Target, `echo up; while :; do echo record >>"$1/f"; done`)
+	run(t, "fsfreeze", "-f", v.Target)
+	t.Cleanup(func() { exec.Command("fsfreeze", "-u", v.Target).Run() })
+	require.Eventually(t, func() bool {
+		stat, err := os.ReadFile("/proc/" + strconv.Itoa(c.Process.Pid) + "/stat")
+		return err == nil && strings.Contains(string(stat), ") D ")
+	}, 20*time.Second, 5*time.Millisecond)
+	r := guard.Fence([]guard.Volume{v}, false)[0]
+	assert.NotEmpty(t, r.Killed)
+	assert.Empty(t, r.Stuck)
+	assert.Empty(t, r.Problem)
+}
+
 func TestFenceFlushesWhatAnswersWhileItIsStillTime(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "image")
 	v := image(t, file, filepath.Join(t.TempDir(), "v"))

@@ -29,6 +29,7 @@ type Volume struct {
 	Size    Size      `json:"size,omitempty"`    // of a new image
 	Mkfs    string    `json:"mkfs,omitempty"`    // options chosen for making it
 	Mount   string    `json:"mount,omitempty"`   // options chosen for mounting it
+	From    string    `json:"from,omitempty"`    // VOLUME or VOLUME@SNAPSHOT that it is a clone of
 	Trash   Delay     `json:"trash,omitempty"`   // how long the volume can be restored after the engine removed it
 	// Takeover is a lease.Policy: how another host may take the volume from one that seems dead.
 	Takeover string `json:"takeover,omitempty"`
