@@ -31,6 +31,7 @@ type volumesCommand struct {
 	Snapshot  snapshotVolume `cmd:"" help:"Keep what an image is now under a name, without stopping its containers."`
 	Snapshots listSnapshots  `cmd:"" help:"List the snapshots of a volume."`
 	Clone     cloneVolume    `cmd:"" help:"Make a new volume with the content of another or of a snapshot."`
+	Fsck      checkVolume    `cmd:"" help:"Let the file system's own checker look at an image that nobody has mounted."`
 	Drain     drainHost      `cmd:"" help:"Make this host refuse new mounts, and list what it still holds."`
 	Takeover  takeOver       `cmd:"" help:"Take a volume from a host that is known to be dead, so that any host can mount it."`
 	Gone      hostGone       `cmd:"" help:"Take all volumes from a host that is gone for good, so that any host can mount them."`

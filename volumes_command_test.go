@@ -85,6 +85,11 @@ func (*scriptedDriver) Clone(_ context.Context, name string, order admin.CloneOr
 	return store.Volume{Name: name, From: order.From}, nil
 }
 
+func (*scriptedDriver) Check(_ context.Context, name string, order admin.CheckOrder, say admin.Say) (backend.Check, error) {
+	say("Pass 1")
+	return backend.Check{FS: "ext4", Sound: name == "v" || order.Repair, Repaired: order.Repair}, nil
+}
+
 func (*scriptedDriver) Counts() admin.Counts { return admin.Counts{} }
 
 func (d *scriptedDriver) Drain() (admin.Drain, error) {
@@ -136,6 +141,9 @@ func TestVolumesCommand(t *testing.T) {
 		{[]string{"snapshot", "v", "s", "--copy"}, "copied 100 %\nkept v@s; it becomes a volume with: mooring volumes clone v@s NEWNAME\n", ""},
 		{[]string{"snapshots", "v"}, "SNAPSHOT  TAKEN                    SIZE\nv@s       2026-11-28 12:00:00 UTC  10g\n", ""},
 		{[]string{"clone", "v@s", "w"}, "made w from v@s\n", ""},
+		{[]string{"fsck", "v"}, "Pass 1\nthe ext4 of v is in order\n", ""},
+		{[]string{"fsck", "w"}, "Pass 1\nthe ext4 of w has errors, which --repair corrects\n", "the file system has errors"},
+		{[]string{"fsck", "w", "--repair"}, "Pass 1\nthe ext4 of w was repaired and is in order\n", ""},
 		{[]string{"drain"}, "host hostA is drained since 2026-11-28 12:00:00 UTC: new mounts are refused\nHELD     STATE    MOUNTS\nes1data  mounted  1\n", ""},
 		{[]string{"drain", "--undo"}, "host hostA accepts mounts again\n", ""},
 		{[]string{"doctor"}, "volume v: k\n  what: w\n  why it matters: y\n  fix: f (--fix does it)\n", "there are findings"},

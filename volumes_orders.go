@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -173,4 +174,38 @@ func (c *cloneVolume) Run(ctx context.Context, group *volumesCommand, k *kong.Co
 		return err
 	}
 	return group.show(k.Stdout, made, func(w io.Writer) { fmt.Fprintf(w, "made %s from %s\n", made.Name, c.From) })
+}
+
+type checkVolume struct {
+	Name   string `arg:"" help:"The volume."`
+	Repair bool   `help:"Correct what is wrong; what cannot be saved is dropped." env:"-"`
+}
+
+var errUnsound = errors.New("the file system has errors")
+
+// Run checks; a file system that is not in order is an error.
+func (c *checkVolume) Run(ctx context.Context, group *volumesCommand, k *kong.Context) error {
+	found, err := group.client().Check(ctx, c.Name, admin.CheckOrder{Repair: c.Repair}, progress(k))
+	if err != nil {
+		return err
+	}
+	err = group.show(k.Stdout, found, func(w io.Writer) {
+		state := "is in order"
+		switch {
+		case found.Repaired && found.Sound:
+			state = "was repaired and is in order"
+		case !found.Sound && c.Repair:
+			state = "could not be repaired"
+		case !found.Sound:
+			state = "has errors, which --repair corrects"
+		}
+		fmt.Fprintf(w, "the %s of %s %s\n", found.FS, c.Name, state)
+		if found.Note != "" {
+			fmt.Fprintln(w, found.Note)
+		}
+	})
+	if err == nil && !found.Sound {
+		err = errUnsound
+	}
+	return err
 }

@@ -20,6 +20,8 @@ type imageKeeper interface {
 	RemoveSnapshot(v backend.Spec, name string) error
 	// Clone makes the image of a new volume.
 	Clone(ctx context.Context, v backend.Spec, from backend.Source, how backend.Copying) error
+	// Check lets the image's own checker look at it, while nobody has it mounted.
+	Check(ctx context.Context, v backend.Spec, target string, repair bool, say func(string)) (backend.Check, error)
 }
 
 // images is the back end as a keeper of the volume's image; an error if the volume is none.

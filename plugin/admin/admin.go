@@ -45,6 +45,8 @@ type Driver interface {
 	Snapshots(ctx context.Context, name string) ([]backend.Snapshot, error)
 	// Clone makes a new volume with the content of another, or of a snapshot.
 	Clone(ctx context.Context, name string, order CloneOrder, say Say) (store.Volume, error)
+	// Check lets an image's own checker look at it, while nobody has it mounted.
+	Check(ctx context.Context, name string, order CheckOrder, say Say) (backend.Check, error)
 	// Drain makes the host refuse new mounts until Undrain; what is in use goes on.
 	Drain() (Drain, error)
 	Undrain() (Drain, error)
@@ -156,6 +158,11 @@ type SnapshotOrder struct {
 type CloneOrder struct {
 	From string `json:"from"` // VOLUME or VOLUME@SNAPSHOT
 	Copy bool   `json:"copy,omitempty"`
+}
+
+// CheckOrder is an order to check a file system.
+type CheckOrder struct {
+	Repair bool `json:"repair,omitempty"` // and to change it
 }
 
 // Drain is whether a host is drained, and what it still holds.

@@ -84,6 +84,12 @@ func (c *Client) Clone(ctx context.Context, name string, order CloneOrder, say S
 	return answer, c.order(ctx, http.MethodPost, "/v1/volumes/"+url.PathEscape(name)+"/clone", order, &answer, say)
 }
 
+// Check lets an image's own checker look at it.
+func (c *Client) Check(ctx context.Context, name string, order CheckOrder, say Say) (backend.Check, error) {
+	var answer backend.Check
+	return answer, c.order(ctx, http.MethodPost, "/v1/volumes/"+url.PathEscape(name)+"/check", order, &answer, say)
+}
+
 // Drain makes the host refuse new mounts.
 func (c *Client) Drain(ctx context.Context) (Drain, error) {
 	var answer Drain

@@ -61,3 +61,11 @@ func (s *server) clone(r *http.Request, say Say) (any, error) {
 	}
 	return s.driver.Clone(r.Context(), r.PathValue("name"), order, say)
 }
+
+func (s *server) check(r *http.Request, say Say) (any, error) {
+	var order CheckOrder
+	if err := decode(r, &order, `{"repair": false}`); err != nil {
+		return nil, err
+	}
+	return s.driver.Check(r.Context(), r.PathValue("name"), order, say)
+}

@@ -65,6 +65,7 @@ func Handler(d Driver, log hclog.Logger) http.Handler {
 	for pattern, handle := range map[string]func(*http.Request, Say) (any, error){
 		"POST /v1/volumes/{name}/snapshots": s.snapshot,
 		"POST /v1/volumes/{name}/clone":     s.clone,
+		"POST /v1/volumes/{name}/check":     s.check,
 	} {
 		mux.Handle(pattern, s.report(handle))
 	}

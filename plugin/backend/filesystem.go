@@ -33,6 +33,8 @@ type filesystem interface {
 	// repair brings a device that is not mounted in order, as far as that is safe without asking. It says what it did,
 	// "" if nothing.
 	repair(ctx context.Context, device string, found superblock) (string, error)
+	// check lets the file system's own checker look at an image that is not mounted.
+	check(ctx context.Context, c *checking) (Check, error)
 	// growDetached makes the file system as large as its device, which is not mounted. It returns false if it can't.
 	growDetached(ctx context.Context, device string) (bool, error)
 	// growMounted makes the file system of that directory size bytes large, as its device is.

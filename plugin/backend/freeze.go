@@ -28,10 +28,10 @@ func freeze(target string) error {
 	return nil
 }
 
-// thaw lets writers go on. It returns false if the file system was not frozen.
+// thaw lets writers go on. It returns false if the file system was not frozen, or was shut down: then nobody waits any more.
 func thaw(target string) (bool, error) {
 	err := control(target, fiThaw)
-	if errors.Is(err, unix.EINVAL) {
+	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.EIO) {
 		return false, nil
 	}
 	if err != nil {

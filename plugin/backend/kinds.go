@@ -77,6 +77,11 @@ func (k Kinds) Snapshots(v Spec) ([]Snapshot, error) { return k.Image.Snapshots(
 // RemoveSnapshot removes one of them.
 func (k Kinds) RemoveSnapshot(v Spec, name string) error { return k.Image.RemoveSnapshot(v, name) }
 
+// Check lets an image's own checker look at it.
+func (k Kinds) Check(ctx context.Context, v Spec, target string, repair bool, say func(string)) (Check, error) {
+	return k.Image.Check(ctx, v, target, repair, say)
+}
+
 // Clone makes the image of a new volume from another's.
 func (k Kinds) Clone(ctx context.Context, v Spec, from Source, how Copying) error {
 	return k.Image.Clone(ctx, v, from, how)
