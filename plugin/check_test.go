@@ -21,7 +21,9 @@ func (h *host) check(name string, repair bool) (backend.Check, error) {
 
 func TestAnOperatorChecksAndRepairsAnImage(t *testing.T) {
 	dir := t.TempDir()
-	h := start(t, configure(t, "hostA", dir))
+	cfg := configure(t, "hostA", dir)
+	cfg.Heartbeat = 100 * time.Millisecond
+	h := start(t, cfg)
 	h.createImage("v")
 	_, err := h.check("v", false)
 	assert.EqualError(t, err, "volume v was never mounted: there is nothing in it")

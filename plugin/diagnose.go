@@ -2,9 +2,7 @@ package plugin
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"slices"
 	"time"
@@ -96,9 +94,7 @@ func (d *Driver) mend(ctx context.Context, finding doctor.Finding) error {
 		case finding.Kind == doctor.TrashFull:
 			err = s.EmptyTrash(time.Now())
 		case finding.Kind == doctor.HalfMadeFile:
-			if err = os.Remove(finding.Path); errors.Is(err, fs.ErrNotExist) {
-				err = nil // its maker completed it or gave it up after all
-			}
+			err = os.RemoveAll(finding.Path) // gone if its maker completed it or gave it up after all
 		}
 		return struct{}{}, err
 	})

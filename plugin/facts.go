@@ -1,6 +1,7 @@
 package plugin
 
 import (
+	"cmp"
 	"errors"
 	"io/fs"
 	"os"
@@ -73,6 +74,17 @@ func (d *Driver) storeFacts(s *store.Store, f *doctor.Facts) error {
 			f.Drafts = append(f.Drafts, doctor.Draft{Path: draft.Path, Age: now.Sub(draft.Written)})
 		}
 	}
+	for _, name := range census.Volumes {
+		half, err := backend.HalfSnapshots(s.Dir(name))
+		if err != nil {
+			return err
+		}
+		for path, written := range half {
+			if beaten {
+				f.Drafts = append(f.Drafts, doctor.Draft{Path: path, Age: now.Sub(written)})
+			}
+		}
+	}
 	f.Drafts = append(f.Drafts, d.ownDrafts()...)
 	names := map[string]bool{}
 	for _, name := range slices.Concat(d.names(), census.Volumes) {
@@ -83,16 +95,22 @@ func (d *Driver) storeFacts(s *store.Store, f *doctor.Facts) error {
 		d.lookIntoStore(s, &v)
 		f.Volumes = append(f.Volumes, v)
 	}
-	return d.lookIntoKernel(s, f.Volumes)
+	if err := d.lookIntoKernel(s, f.Volumes); err != nil {
+		return err
+	}
+	f.Devices, err = d.lookAtDevices(s, f.Volumes)
+	return err
 }
 
 // volumeFacts is everything about one volume.
 func (d *Driver) volumeFacts(s *store.Store, name string) doctor.Volume {
 	v := []doctor.Volume{d.record(name)}
 	d.lookIntoStore(s, &v[0])
-	if err := d.lookIntoKernel(s, v); err != nil {
-		v[0].Unlooked = err.Error()
+	err := d.lookIntoKernel(s, v)
+	if err == nil {
+		_, err = d.lookAtDevices(s, v)
 	}
+	v[0].Unlooked = cmp.Or(v[0].Unlooked, textOf(err))
 	return v[0]
 }
 
@@ -111,6 +129,7 @@ func (d *Driver) lookIntoStore(s *store.Store, v *doctor.Volume) {
 		v.Stored = &stored
 		if leaseErr == nil { // else it is not known what should be there
 			v.Missing, err = backend.Missing(s.Dir(v.Name), kind(stored), current.Image)
+			d.lookIntoImage(s, v, volume{Volume: stored, seen: current})
 		}
 	case errors.Is(err, fs.ErrNotExist) || errors.Is(err, store.ErrBlank):
 		err = nil
@@ -124,6 +143,16 @@ func (d *Driver) lookIntoStore(s *store.Store, v *doctor.Volume) {
 	if sight, err := d.look(s, current.Host); err == nil {
 		v.Still = sight.Still
 	}
+}
+
+// lookIntoImage adds whether a used image is what its record says.
+func (d *Driver) lookIntoImage(s *store.Store, into *doctor.Volume, v volume) {
+	keeper, able := d.backend.(imageKeeper)
+	if !able || kind(v.Volume) != backend.KindImage || !v.Used {
+		return
+	}
+	growing, err := keeper.Examine(d.spec(s, v))
+	into.Growing, into.WrongImage = store.Size(growing), textOf(err)
 }
 
 // lookIntoKernel adds what mount tables show of volumes, in one pass over all processes. If that is not
@@ -163,6 +192,29 @@ func (d *Driver) asKnown(v doctor.Volume) volume {
 		return volume{Volume: *v.Stored}
 	}
 	return volume{Volume: store.Volume{Name: v.Name}}
+}
+
+// lookAtDevices adds what loop devices show of images, and returns those whose volume is not among volumes.
+func (d *Driver) lookAtDevices(s *store.Store, volumes []doctor.Volume) ([]doctor.Device, error) {
+	keeper, able := d.backend.(imageKeeper)
+	if !able {
+		return nil, nil
+	}
+	bound, err := keeper.Devices(d.cfg.MountRoot)
+	if err != nil {
+		return nil, err
+	}
+	var strange []doctor.Device
+	for _, b := range bound {
+		at := slices.IndexFunc(volumes, func(v doctor.Volume) bool { return v.Name == b.Volume && (v.Recorded || v.Directory) })
+		if at < 0 {
+			strange = append(strange, doctor.Device{Path: b.Path, Volume: b.Volume})
+			continue
+		}
+		spec := d.spec(s, volume{Volume: store.Volume{Name: b.Volume}, seen: volumes[at].Lease})
+		volumes[at].Device, volumes[at].DeviceElsewhere = b.Path, !b.Shows(spec)
+	}
+	return strange, nil
 }
 
 // ownDrafts are the temporary files in this host's state directory.

@@ -29,7 +29,9 @@ func room(t *testing.T, at string) int64 {
 
 func TestAnImageGrowsUnderItsWriter(t *testing.T) {
 	dir, ctx := t.TempDir(), context.Background()
-	h := start(t, configure(t, "hostA", dir))
+	cfg := configure(t, "hostA", dir)
+	cfg.Heartbeat = 100 * time.Millisecond
+	h := start(t, cfg)
 	h.createImage("v")
 	at := h.mount("v", "id1")
 	f, err := os.Create(filepath.Join(at, "f"))

@@ -188,3 +188,7 @@ func unmountAll(t testing.TB, dir string) {
 		}
 	}
 }
+
+func (h *host) unmountErr(name, id string) error {
+	return h.Unmount(context.Background(), &api.UnmountRequest{Name: name, ID: id})
+}

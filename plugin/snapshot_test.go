@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	api "github.com/docker/go-plugins-helpers/volume"
 	"github.com/stretchr/testify/assert"
@@ -19,7 +20,9 @@ import (
 // keeper is a host with the image v, mounted and with "before" in its file f.
 func keeper(t *testing.T, storeFS string) (h *host, at string) {
 	t.Helper()
-	h = start(t, configure(t, "hostA", mountstest.Store(t, storeFS)))
+	cfg := configure(t, "hostA", mountstest.Store(t, storeFS))
+	cfg.Heartbeat = 100 * time.Millisecond
+	h = start(t, cfg)
 	h.createImage("v")
 	at = h.mount("v", "id1")
 	require.NoError(t, os.WriteFile(filepath.Join(at, "f"), []byte("before"), 0o600))

@@ -82,6 +82,12 @@ func (k Kinds) Check(ctx context.Context, v Spec, target string, repair bool, sa
 	return k.Image.Check(ctx, v, target, repair, say)
 }
 
+// Devices lists the loop devices of the images that belong below root.
+func (k Kinds) Devices(root string) ([]Bound, error) { return k.Image.Devices(root) }
+
+// Examine compares an image with its record.
+func (k Kinds) Examine(v Spec) (growing int64, err error) { return k.Image.Examine(v) }
+
 // Clone makes the image of a new volume from another's.
 func (k Kinds) Clone(ctx context.Context, v Spec, from Source, how Copying) error {
 	return k.Image.Clone(ctx, v, from, how)

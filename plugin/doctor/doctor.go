@@ -38,6 +38,7 @@ type Facts struct {
 	Hosts   []Host
 	Strays  []string // paths of files in the store that are nobody's
 	Drafts  []Draft  // temporary files
+	Devices []Device // loop devices of volumes that are gone
 	Trash   int      // removed volumes that are not deleted yet
 }
 
@@ -67,16 +68,28 @@ type Volume struct {
 	HolderSeen bool          // the holder has a heartbeat
 	Still      time.Duration // how long the holder's heartbeat has stood still, as far as it was watched
 
+	// Its image, if it has one.
+	Growing    store.Size // the size that its file system shall have and has not; 0 if it has
+	WrongImage string     // why the image is not that of its record
+
 	// The kernel.
-	Mounted    bool     // at this host's mount point
-	Containers []string // of this host that have it mounted
-	Unlooked   string   // why the containers could not be looked for
+	Device          string   // the loop device of its image on this host
+	DeviceElsewhere bool     // which shows another file than the volume's image
+	Mounted         bool     // at this host's mount point
+	Containers      []string // of this host that have it mounted
+	Unlooked        string   // why the containers could not be looked for
 }
 
 // Host is another host that ever used the store.
 type Host struct {
 	Name string
 	Age  time.Duration // since its last heartbeat by the store's clock; for people, nothing is decided by it
+}
+
+// Device is a loop device of an image.
+type Device struct {
+	Path   string
+	Volume string
 }
 
 // Draft is a file that its maker renames when it is complete.
@@ -108,7 +121,7 @@ func Examine(f Facts) []Finding {
 	for _, v := range volumes {
 		found = append(found, ExamineVolume(f, v)...)
 	}
-	return append(found, examineFiles(f)...)
+	return append(append(found, examineDevices(f)...), examineFiles(f)...)
 }
 
 // ExamineVolume returns what is wrong with one volume. Of f only this host's identity, its times and
@@ -142,6 +155,7 @@ func rules(f Facts, v Volume) []rule {
 	}
 	return []rule{
 		recordMissing, unreadable, filesMissing, removedElsewhere, swapped, // the store
+		wrongImage, growthUnfinished, cloneUnfinished, deviceLeft, deviceElsewhere, // the image
 		leaseLost, leaseNotRecorded, containerWithoutLease, // the lease against the record
 		holderUnknown, holderSilent, holderUnattended, holderUnguarded, // other hosts' leases
 		holdWithoutContainer, mountedWithoutUse, mountMissing, containersUnknown, // the kernel

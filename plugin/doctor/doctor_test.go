@@ -81,6 +81,13 @@ func TestFindingsAboutAVolume(t *testing.T) {
 		{doctor.RemovedElsewhere, true, idle(), func(v *doctor.Volume) { v.Removed, v.Directory, v.Stored, v.Lease = true, false, nil, lease.Lease{} },
 			"another host removed the volume, and this one still knows it"},
 		{doctor.Swapped, false, idle(), func(v *doctor.Volume) { v.ID = "2" }, "the store has another volume of that name: ID 1, this host used 2"},
+		{doctor.WrongImage, false, idle(), func(v *doctor.Volume) { v.WrongImage = "boom" }, "boom"},
+		{doctor.GrowthUnfinished, false, used(), func(v *doctor.Volume) { v.Growing = 20 << 30 }, "it was ordered to grow to 20GiB, and its file system has not grown yet"},
+		{doctor.CloneUnfinished, false, idle(), func(v *doctor.Volume) { v.Used, v.Stored.Used, v.Stored.From = false, false, "w@s" },
+			"it is a clone of w@s that was not completed"},
+		{doctor.DeviceLeft, true, idle(), func(v *doctor.Volume) { v.Device = "/dev/loop7" }, "/dev/loop7 still shows its image, although this host does not use the volume"},
+		{doctor.DeviceElsewhere, false, used(), func(v *doctor.Volume) { v.Device, v.DeviceElsewhere = "/dev/loop7", true },
+			"/dev/loop7 shows a file that is not the volume's image: it was removed, or another host has taken the volume"},
 		{doctor.LeaseLost, false, used(), func(v *doctor.Volume) { v.Lease, v.HolderSeen = held("hostB", lease.Held), true },
 			"this host recorded epoch 4, but host hostB has had the lease since (epoch 4, held)"},
 		{doctor.LeaseLost, true, used(), func(v *doctor.Volume) { v.Lease, v.HolderSeen, v.Containers = held("hostB", lease.Held), true, nil },
@@ -168,6 +175,7 @@ func TestFindingsAboutTheHost(t *testing.T) {
 		doctor.NoGuard:        func(f *doctor.Facts) { f.Guarded = false },
 		doctor.HostDrained:    func(f *doctor.Facts) { f.Drained = time.Hour },
 		doctor.HostGone:       func(f *doctor.Facts) { f.Hosts = []doctor.Host{{Name: "hostB", Age: 25 * time.Hour}} },
+		doctor.DeviceOfNone:   func(f *doctor.Facts) { f.Devices = []doctor.Device{{Path: "/dev/loop7", Volume: "v"}} },
 		doctor.TrashFull:      func(f *doctor.Facts) { f.Trash = 2 },
 		doctor.HalfMadeFile:   func(f *doctor.Facts) { f.Drafts = []doctor.Draft{{Path: "/p", Age: time.Hour}} },
 		doctor.StrayFile:      func(f *doctor.Facts) { f.Strays = []string{"/p"} },
@@ -203,7 +211,7 @@ func TestEveryFindingIsInTheManual(t *testing.T) {
 	manual, err := os.ReadFile("../../docs/operating-volumes.md")
 	require.NoError(t, err)
 	kinds := 0
-	for _, file := range []string{"host.go", "volume.go"} {
+	for _, file := range []string{"host.go", "volume.go", "image.go"} {
 		code, err := os.ReadFile(file)
 		require.NoError(t, err)
 		for _, match := range regexp.MustCompile(`Kind += "([a-z-]+)"`).FindAllSubmatch(code, -1) {
@@ -211,5 +219,5 @@ func TestEveryFindingIsInTheManual(t *testing.T) {
 			assert.Contains(t, string(manual), "| `"+string(match[1])+"` |")
 		}
 	}
-	assert.Equal(t, 30, kinds)
+	assert.Equal(t, 36, kinds)
 }

@@ -1,0 +1,123 @@
+package backend
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"mooring/plugin/loop"
+)
+
+// Bound is a loop device that this boot of the host has bound to a volume's image.
+type Bound struct {
+	Path   string // of the device
+	Volume string
+	file   func(unix.Stat_t) bool
+}
+
+// Shows tells whether the device shows the image that the volume has now. One that was removed, or that is not the volume's
+// any more, takes what is written and nobody will read it.
+func (b Bound) Shows(v Spec) bool {
+	var stat unix.Stat_t
+	return unix.Stat(v.image(), &stat) == nil && b.file(stat)
+}
+
+// Devices lists the loop devices of the volumes that belong below root, those included whose volume is gone. It touches sysfs
+// and the devices only.
+func (i Image) Devices(root string) ([]Bound, error) {
+	bound, err := loop.Bound()
+	if err != nil {
+		return nil, err
+	}
+	var found []Bound
+	for number, file := range bound {
+		if _, image := imageEpoch(filepath.Base(file)); !image {
+			continue // not asked: its storage may be slow to answer, whose it may ever be
+		}
+		device, err := loop.Open(number)
+		if errors.Is(err, loop.ErrFree) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		name, ours, err := i.volumeOf(device, root, file)
+		if ours {
+			shows := device.Shows // what it is bound to does not change
+			found = append(found, Bound{Path: device.Path(), Volume: name, file: shows})
+		}
+		if err := errors.Join(err, device.Close()); err != nil {
+			return nil, err
+		}
+	}
+	return found, nil
+}
+
+// volumeOf is the volume below root whose label a device has. The file may be in the trash by now, under a longer name.
+func (i Image) volumeOf(device *loop.Device, root, file string) (string, bool, error) {
+	name := strings.TrimPrefix(filepath.Base(filepath.Dir(file)), ".deleting.")
+	for name != "" && name != "." {
+		label, err := i.label(filepath.Join(root, name))
+		if err != nil || label != "" && label == device.Label() {
+			return name, err == nil, err
+		}
+		dot := strings.LastIndex(name, ".")
+		name = name[:max(dot, 0)]
+	}
+	return "", false, nil
+}
+
+// Examine compares a used image with its record, and changes neither. Growing is the size that the volume shall have and its
+// file system has not yet.
+func (Image) Examine(v Spec) (growing int64, err error) {
+	r, err := readRecord(v.Dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, nil // Missing says so
+	}
+	if err != nil {
+		return 0, err
+	}
+	image, err := os.Open(v.image())
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	defer image.Close()
+	found, err := identify(image)
+	if err == nil && (found.fs != r.FS || found.uuid != r.UUID) {
+		err = fmt.Errorf("%s holds %s with UUID %s, expected %s with %s", image.Name(), orNothing(found.fs), orNothing(found.uuid), r.FS, r.UUID)
+	}
+	if v.Size > r.Fitted {
+		growing = v.Size
+	}
+	return growing, err
+}
+
+func orNothing(text string) string {
+	if text == "" {
+		return "nothing known"
+	}
+	return text
+}
+
+// HalfSnapshots are those that were not finished, or not removed to the end, with the time when they were last written.
+func HalfSnapshots(dir string) (map[string]time.Time, error) {
+	half, err := filepath.Glob(snapshotDir(Spec{Dir: dir}, halfSnapshot+"*"))
+	found := make(map[string]time.Time, len(half))
+	for _, path := range half {
+		for _, file := range []string{path, imageFile(path, 0)} {
+			if stat, err := os.Stat(file); err == nil && stat.ModTime().After(found[path]) {
+				found[path] = stat.ModTime()
+			}
+		}
+	}
+	return found, err
+}
