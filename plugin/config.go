@@ -66,6 +66,7 @@ type Config struct {
 
 	Backend Backend              // where the bytes are; nil means backend.Kinds: directories and images
 	Guard   Guard                // fences this host; nil means guard.Alone: leases are marked as unguarded
+	Reaches func() (bool, error) // whether the engine sees what is mounted below MountRoot; nil means as the kernel's mount tables say
 	Clock   func() time.Duration // counts while the machine sleeps; nil means the kernel's boot-time clock
 	Log     hclog.Logger         // nil is silent
 

@@ -57,6 +57,8 @@ type Driver struct {
 	trash   chan struct{}  // wakes the emptying of the trash
 	finding sync.Mutex     // held while the store is looked for
 	tally   tally          // of the engine's calls
+	began   time.Duration  // clock reading at the start
+	unseen  chan error     // tells the process to end
 
 	elsewhere elsewhere
 
@@ -88,13 +90,16 @@ func Open(cfg Config) (*Driver, error) {
 		return nil, err
 	}
 	d := &Driver{cfg: cfg, log: cfg.Log, backend: cfg.Backend, guard: cfg.Guard, owned: owned,
-		volumes: map[string]*volume{}, trash: make(chan struct{}, 1)}
+		volumes: map[string]*volume{}, trash: make(chan struct{}, 1), began: cfg.Clock(), unseen: make(chan error, 1)}
 	d.watch.Gap = cfg.TakeAfter / 2
 	if d.backend == nil {
 		d.backend = backend.Kinds{Image: backend.Image{Boot: cfg.BootID, Log: cfg.Log}}
 	}
 	if err := d.load(stateDir); err != nil {
 		return nil, errors.Join(err, owned.Close())
+	}
+	if d.cfg.Reaches == nil {
+		d.cfg.Reaches = func() (bool, error) { return mounts.Reaches("/proc", d.cfg.MountRoot) }
 	}
 	return d, nil
 }

@@ -5,10 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"time"
 
 	api "github.com/docker/go-plugins-helpers/volume"
 
-	"mooring/plugin/mounts"
 	"mooring/plugin/store"
 )
 
@@ -98,14 +98,28 @@ func (d *Driver) attach(ctx context.Context, s *store.Store, v volume, id string
 	return nil
 }
 
-// checkReach refuses to mount where the engine would not see it: the container would write to the host's own disk.
+// settleTime is how long a plugin must have run to end itself: were the next one no better off, the engine would start one after
+// the other.
+const settleTime = 10 * time.Second
+
+// errUnseen says that mounts would go unseen.
+var errUnseen = errors.New("the engine has lost its side of the plugin's mounts: the plugin ends so that the engine starts it anew; " +
+	"should that not help, stop the containers that use it, then `docker plugin disable -f` and `docker plugin enable` it")
+
+// checkReach refuses to mount where the engine would not see it: the container would write to the host's own disk. An engine
+// that was killed lacks its side after it has started again, until it starts the plugin once more (Docker Engine 20.10).
 func (d *Driver) checkReach() error {
-	reaches, err := mounts.Reaches("/proc", d.cfg.MountRoot)
-	if err == nil && !reaches {
-		err = errors.New("the engine has lost its side of the plugin's mounts: stop the containers that use the plugin, " +
-			"then `docker plugin disable -f` and `docker plugin enable` it")
+	reaches, err := d.cfg.Reaches()
+	if err != nil || reaches {
+		return err
 	}
-	return err
+	if d.cfg.Clock()-d.began >= settleTime {
+		select {
+		case d.unseen <- errUnseen:
+		default: // it ends already
+		}
+	}
+	return errUnseen
 }
 
 // ready is a volume that can be worked on: its store is there, and it has been recovered.

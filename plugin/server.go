@@ -45,7 +45,7 @@ func Listen(socket string) (net.Listener, error) {
 	return l, nil
 }
 
-// serveUntil answers calls and runs the driver until ctx ends, then lets the calls at work finish for a while.
+// serveUntil answers calls and runs the driver until ctx ends or it must be started anew, then lets the calls at work finish for a while.
 func (d *Driver) serveUntil(ctx context.Context, l net.Listener) error {
 	living, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
@@ -63,6 +63,7 @@ func (d *Driver) serveUntil(ctx context.Context, l net.Listener) error {
 	select {
 	case <-ctx.Done():
 	case err = <-served:
+	case err = <-d.unseen:
 	}
 	draining, stop := context.WithTimeout(living, drainTime)
 	defer stop()

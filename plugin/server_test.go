@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -67,11 +68,15 @@ func serve(t testing.TB, cfg plugin.Config) (*engine, func()) {
 		}
 	}
 	t.Cleanup(stop)
+	awaitSocket(t, cfg.Socket)
+	return dial(t, cfg.Socket), stop
+}
+
+func awaitSocket(t testing.TB, socket string) {
 	require.Eventually(t, func() bool {
-		c, err := net.Dial("unix", cfg.Socket)
+		c, err := net.Dial("unix", socket)
 		return err == nil && c.Close() == nil
 	}, 20*time.Second, time.Millisecond)
-	return dial(t, cfg.Socket), stop
 }
 
 func TestProtocol(t *testing.T) {
@@ -93,6 +98,35 @@ func TestProtocol(t *testing.T) {
 	assert.NoError(t, err, "the engine takes an unreadable time for a missing volume")
 	assert.Equal(t, `{}`, e.call("Unmount", `{"Name":"v","ID":"i"}`))
 	assert.Equal(t, `{}`, e.call("Remove", `{"Name":"v"}`))
+}
+
+func TestAPluginThatTheEngineDoesNotSeeEndsToBeStartedAnew(t *testing.T) {
+	cfg := configure(t, "hostA", t.TempDir())
+	cfg.Socket = filepath.Join(t.TempDir(), "mooring.sock")
+	var now atomic.Int64
+	cfg.Clock = func() time.Duration { return time.Duration(now.Load()) }
+	var reaches atomic.Bool
+	cfg.Reaches = func() (bool, error) { return reaches.Load(), nil }
+	ended := make(chan error, 1)
+	go func() { ended <- plugin.Run(t.Context(), cfg) }()
+	e := dial(t, cfg.Socket)
+	awaitSocket(t, cfg.Socket)
+	e.call("Create", `{"Name":"v"}`)
+	mount := func() (int, string) { return e.post("/VolumeDriver.Mount", `{"Name":"v","ID":"i"}`) }
+
+	status, answer := mount()
+	assert.Equal(t, http.StatusInternalServerError, status)
+	assert.Contains(t, answer, "the engine has lost its side")
+	reaches.Store(true)
+	e.call("Mount", `{"Name":"v","ID":"i"}`) // a plugin that has only just begun must not end: so might the next
+	e.call("Unmount", `{"Name":"v","ID":"i"}`)
+	assert.Empty(t, ended)
+
+	reaches.Store(false)
+	now.Store(int64(10 * time.Second))
+	status, _ = mount()
+	assert.Equal(t, http.StatusInternalServerError, status)
+	require.ErrorContains(t, <-ended, "the engine has lost its side")
 }
 
 func TestBadRequests(t *testing.T) {
