@@ -36,9 +36,10 @@ var (
 		mend: func(ctx context.Context, v victim) error { return errors.Join(v.host.Heal(ctx), v.host.Join(ctx)) },
 	}
 	// FreezeHost stops the host where it stands for longer than others wait, and then lets it go on. The host that takes over
-	// must be able to clone an image, which one with a store that can fail is not.
+	// must be able to clone an image, which one with a store that can fail is not; and what gives such a host its store would
+	// be frozen with it, and hold up all who look through the loop devices of the kernel that hosts share.
 	FreezeHost = Fault{
-		Name: "freeze host", moves: true, fits: func(s state) bool { return !s.spare.Faulty },
+		Name: "freeze host", moves: true, fits: func(s state) bool { return !s.victim.Faulty && !s.spare.Faulty },
 		strike: host((*cell.Host).Freeze), mend: host((*cell.Host).Thaw),
 	}
 )
