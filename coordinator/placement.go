@@ -1,6 +1,7 @@
 package coordinator
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -89,6 +90,9 @@ func (t *turn) placement(hosts []*host) *placement {
 			p.inZone[n.Place.Zone]++
 		}
 	}
+	if len(t.state.Agents) > 0 {
+		slices.SortStableFunc(hosts, func(a, b *host) int { return p.failures(a) - p.failures(b) })
+	}
 	for _, h := range hosts {
 		h.why = t.unfit(h, p.onHost[h.Host])
 		p.byAgent[h.Agent] = h
@@ -125,23 +129,38 @@ func (t *turn) unfit(h *host, nodes int) string {
 	return ""
 }
 
-// choose picks the host for a node: its last one if that fits, else one in the zone with the fewest nodes.
+// choose picks the host for a node: its last one if that fits and nothing failed there, else one in the zone with the fewest nodes.
 func (p *placement) choose(n Node) *host {
-	if last := p.byAgent[n.Place.Agent]; last != nil && last.why != taken && p.turn.unfit(last, p.others(n)) == "" {
+	last := p.byAgent[n.Place.Agent]
+	if last != nil && (last.why == taken || p.turn.unfit(last, p.others(n)) != "") {
+		last = nil
+	}
+	if last != nil && (p.failures(last) == 0 || p.bound(n)) {
 		return last
 	}
 	if p.waitsForLast(n) {
 		return nil
 	}
-	var best *host
+	best := last
 	for _, zone := range slices.Sorted(maps.Keys(p.free)) {
 		h := p.first(zone)
-		if h != nil && (best == nil || p.inZone[zone] < p.inZone[p.zone(best)]) {
+		if h != nil && (best == nil || p.better(h, best)) {
 			best = h
 		}
 	}
 	return best
 }
+
+// better prefers the host where less has failed, then the zone with fewer nodes.
+func (p *placement) better(a, b *host) bool {
+	return cmp.Or(p.failures(a)-p.failures(b), p.inZone[p.zone(a)]-p.inZone[p.zone(b)]) < 0
+}
+
+// failures counts those on a host since a node joined from there.
+func (p *placement) failures(h *host) int { return p.turn.state.Agents[h.Agent].Failures }
+
+// bound tells whether a node must not go elsewhere: it may still run where it was, and its volumes would not stop it.
+func (p *placement) bound(n Node) bool { return n.mayRun() && !p.turn.rules.Fencing }
 
 // others counts the nodes on a node's last host but itself.
 func (p *placement) others(n Node) int {
@@ -170,14 +189,14 @@ func (p *placement) first(zone string) *host {
 
 func (p *placement) zone(h *host) string { return h.Attributes[p.turn.rules.SpreadBy] }
 
-// waitsForLast tells whether a node must not go elsewhere: for ever, if it may still run there and its volumes would not
-// stop it; for a while, because its last host serves it best.
+// waitsForLast tells whether a node waits for its last host: for ever, if it is bound to it; for a while, because that serves it
+// best, unless something failed there.
 func (p *placement) waitsForLast(n Node) bool {
 	t := p.turn
-	if n.mayRun() && !t.rules.Fencing {
+	if p.bound(n) {
 		return true
 	}
-	never := n.Place.Agent == "" || n.AgentGone || t.state.Agents[n.Place.Agent].waiting(t.now)
+	never := n.Place.Agent == "" || n.AgentGone || t.state.Agents[n.Place.Agent].Failures > 0
 	return !never && t.now.Sub(n.Since) < stickFor
 }
 

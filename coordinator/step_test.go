@@ -225,6 +225,27 @@ func TestANodeThatItsHostEndedWaitsLongOnlyIfItNeverJoined(t *testing.T) {
 	assert.Empty(t, s.state.Agents, "it goes back to its last agent, where the rest of it is")
 }
 
+func TestANodeLeavesAnAgentThatCouldNotStartIt(t *testing.T) {
+	s := newScript(t, 1).running(1)
+	failed := fault(coordinator.FaultAgent, "the engine does not see the plugin's mounts")
+	s.report(1, coordinator.Over, failed)
+	assert.Equal(t, []string{"1@a1/2"}, launches(s.after(time.Minute).offer("a1")), "where else")
+	s.report(1, coordinator.Over, failed)
+	assert.Equal(t, []string{"1@a2/3"}, launches(s.after(time.Minute).offer("a1", "a2")))
+	s.report(1, coordinator.Over, failed)
+	assert.Equal(t, []string{"1@a2/4"}, launches(s.after(time.Minute).offer("a1", "a2")), "which failed less often")
+	s.report(1, coordinator.Over, failed)
+	assert.Equal(t, []string{"1@a3/5"}, launches(s.after(time.Minute).offer("a1", "a2", "a3")))
+}
+
+func TestWithoutFencingANodeThatMayRunStaysWithItsAgentWhateverFailedThere(t *testing.T) {
+	s := newScript(t, 1)
+	s.rules.Fencing = false
+	s.running(1)
+	s.report(1, coordinator.Unsure, fault(coordinator.FaultAgent, "cannot tell whether the container is gone"))
+	assert.Equal(t, []string{"1@a1/2"}, launches(s.after(time.Minute).offer("a2", "a1")))
+}
+
 func TestAVolumeHeldElsewhereIsRetriedSoonWithoutBlame(t *testing.T) {
 	s := newScript(t, 1)
 	for range 5 {
