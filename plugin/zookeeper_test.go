@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -24,10 +25,11 @@ func TestVolumesWithLeasesInZooKeeper(t *testing.T) {
 	server := zookeeper.Run(t)
 	address := "zk://mooring:verysecret@" + server.Address + "/mooring"
 	dir, log := t.TempDir(), &bytes.Buffer{}
+	var writing sync.Mutex
 	inZooKeeper := func(name string) plugin.Config {
 		cfg := configure(t, name, dir)
 		keepLeases(t, &cfg, address)
-		cfg.Log = hclog.New(&hclog.LoggerOptions{Level: hclog.Trace, Output: log})
+		cfg.Log = hclog.New(&hclog.LoggerOptions{Level: hclog.Trace, Output: log, Mutex: &writing})
 		return cfg
 	}
 	a, b := start(t, inZooKeeper("hostA")), start(t, inZooKeeper("hostB"))
@@ -64,6 +66,8 @@ func TestVolumesWithLeasesInZooKeeper(t *testing.T) {
 	assert.Contains(t, refusal, "ZooKeeper at zk://"+server.Address+"/mooring")
 	a.crash()
 	b.crash()
+	writing.Lock()
+	defer writing.Unlock()
 	for _, shown := range []string{string(status), string(survey), string(detailed), refusal, log.String()} {
 		assert.NotContains(t, shown, "verysecret")
 	}
