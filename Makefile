@@ -22,9 +22,9 @@ $(BUILD)/mooring: FORCE
 	@mkdir -p $(BUILD)
 	go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o $@ .
 
-$(BUILD)/plugin: $(BUILD)/mooring config.json plugin/rootfs.sh
+$(BUILD)/plugin: $(BUILD)/mooring config.json plugin/manifest.sh plugin/rootfs.sh
 	@rm -rf $@ && mkdir -p $@
-	cp config.json $@/
+	plugin/manifest.sh config.json >$@/config.json
 	plugin/rootfs.sh $@/rootfs $(BUILD)/mooring
 
 plugin: $(BUILD)/plugin ## register the managed plugin as mooring:latest in the engine at DOCKER_HOST
