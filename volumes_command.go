@@ -14,7 +14,6 @@ import (
 	"github.com/alecthomas/kong"
 
 	"mooring/plugin/admin"
-	"mooring/plugin/doctor"
 )
 
 // volumesCommand gives orders to the volume driver that runs on this host, as a managed plugin or a process.
@@ -35,7 +34,7 @@ type volumesCommand struct {
 	Drain     drainHost      `cmd:"" help:"Make this host refuse new mounts, and list what it still holds."`
 	Takeover  takeOver       `cmd:"" help:"Take a volume from a host that is known to be dead, so that any host can mount it."`
 	Gone      hostGone       `cmd:"" help:"Take all volumes from a host that is gone for good, so that any host can mount them."`
-	Doctor    examine        `cmd:"" help:"Explain everything that does not fit between record, store and kernel."`
+	Doctor    examine        `cmd:"" help:"Explain everything that does not fit between record, store, kernel and Docker."`
 }
 
 func (c *volumesCommand) client() *admin.Client { return admin.NewClient(c.StateDir) }
@@ -212,59 +211,4 @@ func (c *hostGone) Run(ctx context.Context, group *volumesCommand, k *kong.Conte
 		err = errLeft
 	}
 	return err
-}
-
-type examine struct {
-	Fix bool `help:"Mend what can be mended without any risk." env:"-"`
-}
-
-// errFindings makes the exit status tell scripts that something does not fit.
-var errFindings = errors.New("there are findings")
-
-// Run prints what does not fit; that is an error.
-func (c *examine) Run(ctx context.Context, group *volumesCommand, k *kong.Context) error {
-	ask := group.client().Doctor
-	if c.Fix {
-		ask = group.client().Fix
-	}
-	report, err := ask(ctx)
-	if err != nil {
-		return err
-	}
-	err = group.show(k.Stdout, report, func(w io.Writer) { writeReport(w, report) })
-	if err == nil && len(report.Findings) > 0 {
-		err = errFindings
-	}
-	return err
-}
-
-func writeReport(w io.Writer, report admin.Report) {
-	for _, r := range report.Repairs {
-		outcome := "mended"
-		if r.Error != "" {
-			outcome = "not mended: " + r.Error
-		}
-		fmt.Fprintf(w, "%s: %s\n", title(r.Finding), outcome)
-	}
-	for _, f := range report.Findings {
-		fix := f.Fix
-		if f.Fixable {
-			fix += " (--fix does it)"
-		}
-		fmt.Fprintf(w, "%s\n  what: %s\n  why it matters: %s\n  fix: %s\n", title(f), f.What, f.Why, fix)
-	}
-	if len(report.Findings) == 0 {
-		fmt.Fprintln(w, "everything fits")
-	}
-}
-
-func title(f doctor.Finding) string {
-	subject := f.Path
-	if f.Volume != "" {
-		subject = "volume " + f.Volume
-	}
-	if subject == "" {
-		return string(f.Kind)
-	}
-	return subject + ": " + string(f.Kind)
 }

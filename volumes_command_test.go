@@ -4,6 +4,11 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -146,9 +151,9 @@ func TestVolumesCommand(t *testing.T) {
 		{[]string{"fsck", "w", "--repair"}, "Pass 1\nthe ext4 of w was repaired and is in order\n", ""},
 		{[]string{"drain"}, "host hostA is drained since 2026-11-28 12:00:00 UTC: new mounts are refused\nHELD     STATE    MOUNTS\nes1data  mounted  1\n", ""},
 		{[]string{"drain", "--undo"}, "host hostA accepts mounts again\n", ""},
-		{[]string{"doctor"}, "volume v: k\n  what: w\n  why it matters: y\n  fix: f (--fix does it)\n", "there are findings"},
-		{[]string{"doctor", "--fix"}, "volume v: k: mended\neverything fits\n", ""},
-		{[]string{"doctor"}, "everything fits\n", ""},
+		{[]string{"doctor", "--docker-host="}, "volume v: k\n  what: w\n  why it matters: y\n  fix: f (--fix does it)\n", "there are findings"},
+		{[]string{"doctor", "--fix", "--docker-host="}, "volume v: k: mended\neverything fits\n", ""},
+		{[]string{"doctor", "--docker-host="}, "everything fits\n", ""},
 	} {
 		out, err := runVolumes(t, append(row.args, "--state-dir", state)...)
 		assert.Equal(t, row.want, out, row.args)
@@ -158,6 +163,40 @@ func TestVolumesCommand(t *testing.T) {
 			assert.EqualError(t, err, row.err, row.args)
 		}
 	}
+}
+
+// What the Docker Engine believes is compared with what the driver has, and an Engine that does not answer is no finding.
+func TestTheDoctorAsksDocker(t *testing.T) {
+	state, socket := t.TempDir(), filepath.Join(t.TempDir(), "docker.sock")
+	serveAdmin(t, state, &scriptedDriver{})
+	args := []string{"doctor", "--state-dir", state, "--docker-host", "unix://" + socket, "--volume-driver", "mooring:latest"}
+	out, err := runVolumes(t, args...)
+	require.NoError(t, err)
+	assert.Contains(t, out, "not compared with Docker: ")
+	assert.Contains(t, out, "everything fits\n")
+
+	l, err := net.Listen("unix", socket)
+	require.NoError(t, err)
+	engine := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !strings.HasSuffix(r.URL.Path, "/containers/json") {
+			w.Header().Set("Api-Version", "1.41") // the answer to a ping
+			return
+		}
+		assert.Equal(t, "1", r.URL.Query().Get("all"))
+		w.Header().Set("Content-Type", "application/json")
+		fmt.Fprint(w, `[{"Id":"1","Names":["/web"],"State":"running","Mounts":[{"Type":"volume","Name":"es2config","Driver":"mooring:latest"},
+			{"Type":"volume","Name":"other","Driver":"local"},{"Type":"bind","Source":"/x"}]},
+			{"Id":"2","Names":["/db"],"State":"exited","Mounts":[{"Type":"volume","Name":"lost","Driver":"mooring:latest"}]}]`)
+	})}
+	go engine.Serve(l)
+	t.Cleanup(func() { _ = engine.Close() })
+	out, err = runVolumes(t, args...)
+	require.EqualError(t, err, "there are findings")
+	assert.NotContains(t, out, "not compared")
+	assert.Contains(t, out, "volume es1data: mount-without-container")
+	assert.Contains(t, out, "volume es2config: container-not-mounted\n  what: Docker's container web runs with it")
+	assert.Contains(t, out, "volume lost: container-without-volume\n  what: Docker's container db wants it")
+	assert.NotContains(t, out, "volume other:")
 }
 
 // runVolumes is the command line "mooring volumes ARGS".

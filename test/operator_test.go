@@ -86,9 +86,13 @@ func TestStoryAnOperatorCaresForVolumes(t *testing.T) {
 	assert.Equal(t, kept, written("caredata"))
 	assert.Contains(t, ordered(t, h, "snapshots", "caredata"), "caredata@monday", "with its snapshots")
 
-	out, _ = operate(within(t), h, "doctor")
-	assert.NotContains(t, out, "volume caredata:", "but that oldcaredata was refused while the host was drained")
-	for _, name := range []string{"caredata", "oldcaredata", "newcaredata"} {
+	docker(t, h, "create", "--name", "asker", "--network", "none", "-v", "newcaredata:/data", elasticsearch8)
+	ordered(t, h, "rm", "--now", "newcaredata")
+	out, _ = operate(within(t), h, "doctor", "--docker-host", h.Engine, "--volume-driver", cell.PluginName)
+	assert.Contains(t, out, "volume newcaredata: container-without-volume\n  what: Docker's container asker wants it")
+	assert.NotContains(t, out, "volume caredata:")
+	docker(t, h, "rm", "asker")
+	for _, name := range []string{"caredata", "oldcaredata"} {
 		ordered(t, h, "rm", "--now", name)
 	}
 }
