@@ -74,6 +74,9 @@ func play(t *testing.T, r *round) {
 
 // fall is the round itself. Its error is one that ends it; what is wrong with a volume is noted there.
 func (r *round) fall(ctx context.Context, answers *answers) error {
+	if err := r.ready(ctx); err != nil {
+		return err
+	}
 	if err := r.stage(ctx); err != nil {
 		return err
 	}
@@ -87,6 +90,9 @@ func (r *round) fall(ctx context.Context, answers *answers) error {
 	taken := takenOver(r.who, r.what)
 	if taken {
 		r.each(func(v *volume) error { return errors.Join(<-v.won, v.audit(ctx)) })
+	}
+	if r.who == host && r.what == freeze {
+		r.each(func(v *volume) error { return v.countUntilNow() })
 	}
 	if err := r.heal(ctx); err != nil {
 		return fmt.Errorf("heal %s: %w", r.who, err)
@@ -118,6 +124,18 @@ func (r *round) renew(ctx context.Context) error {
 	_, disabled := r.one.Docker(ctx, "plugin", "disable", "--force", cell.PluginName)
 	_, enabled := r.one.Docker(ctx, "plugin", "enable", cell.PluginName)
 	return errors.Join(disabled, enabled)
+}
+
+// ready waits until host one mounts again after an earlier round.
+func (r *round) ready(ctx context.Context) error {
+	probe := &volume{round: r, name: "probe-" + r.one.Name}
+	return await(ctx, r.one.Name+" to mount", func() error {
+		if _, err := r.one.Docker(ctx, probe.writer(r.one, []string{"--rm"}, "--count", "1")...); err != nil {
+			return err
+		}
+		_, err := r.one.Docker(ctx, "volume", "rm", probe.name)
+		return err
+	})
 }
 
 // stage brings every volume to its step, the last one at last.
