@@ -10,6 +10,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"golang.org/x/sys/unix"
 
+	"mooring/internal/ensemble"
 	"mooring/plugin/class"
 	"mooring/plugin/guard"
 	"mooring/plugin/lease"
@@ -107,7 +108,7 @@ func (c Config) complete() (Config, error) {
 	}
 	c = c.withDefaults()
 	if c.Leases != "" {
-		a, err := zookeeper.Parse(c.Leases)
+		a, err := ensemble.Parse(c.Leases)
 		if err != nil {
 			return c, fmt.Errorf("LEASES is neither files nor an %w", err)
 		}

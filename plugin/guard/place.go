@@ -6,6 +6,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"mooring/internal/ensemble"
 	"mooring/plugin/lease"
 	"mooring/plugin/lease/zookeeper"
 	"mooring/plugin/store"
@@ -17,7 +18,7 @@ func place(host Host, address string, log hclog.Logger) (Leases, error) {
 	if host.Leases == "" {
 		return &inStore{host: host}, nil
 	}
-	a, err := zookeeper.Parse(address)
+	a, err := ensemble.Parse(address)
 	if err != nil {
 		return nil, err
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"mooring/internal/ensemble"
 	"mooring/plugin/guard"
 	"mooring/plugin/lease"
 	"mooring/plugin/lease/zookeeper"
@@ -21,7 +22,7 @@ import (
 func TestAHostWithoutZooKeeperIsFenced(t *testing.T) {
 	running := server.Run(t)
 	address := "zk://mooring:verysecret@" + running.Address + "/mooring"
-	a, err := zookeeper.Parse(address)
+	a, err := ensemble.Parse(address)
 	require.NoError(t, err)
 	ensemble := zookeeper.New(a, nil)
 	t.Cleanup(ensemble.Close)

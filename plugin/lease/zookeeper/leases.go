@@ -22,12 +22,28 @@ import (
 	"sync"
 
 	"github.com/go-zookeeper/zk"
+	"github.com/hashicorp/go-hclog"
 
+	"mooring/internal/ensemble"
 	"mooring/plugin/lease"
 )
 
 // attempts is how often a read is begun again that a change came across.
 const attempts = 5
+
+// Ensemble is where the leases of all stores are.
+type Ensemble struct{ *ensemble.Conn }
+
+// New is the ensemble at an address. It connects when it is needed.
+func New(a ensemble.Address, log hclog.Logger) *Ensemble {
+	return &Ensemble{ensemble.New(a, ensemble.Options{Setting: "LEASES", Log: log})}
+}
+
+// Kind names the place for good.
+func (*Ensemble) Kind() string { return "zookeeper" }
+
+// Prepare makes room for the leases of a new store.
+func (e *Ensemble) Prepare(store string) error { return e.Leases(store).prepare() }
 
 // Leases are those of one store.
 type Leases struct {
@@ -48,7 +64,7 @@ type beat struct {
 
 // Leases are those of the store with a UUID.
 func (e *Ensemble) Leases(store string) *Leases {
-	return &Leases{ensemble: e, root: strings.TrimSuffix(e.address.path, "/") + "/" + store, own: map[string]beat{}, seen: map[string]int64{}}
+	return &Leases{ensemble: e, root: e.Path() + "/" + store, own: map[string]beat{}, seen: map[string]int64{}}
 }
 
 // Close ends the connection to the ensemble.
@@ -79,7 +95,7 @@ func (l *Leases) Check() error {
 func (l *Leases) missing(err error) error {
 	if errors.Is(err, zk.ErrNoNode) {
 		return fmt.Errorf("the leases of this store are not in ZooKeeper at %s (%s is missing): set LEASES to the address that the store was made with",
-			l.ensemble.address, l.root)
+			l.ensemble, l.root)
 	}
 	return err
 }
@@ -158,7 +174,7 @@ func (l *Leases) change(from, to lease.Lease) error {
 		first = &zk.DeleteRequest{Path: before, Version: -1}
 	}
 	after := fmt.Sprintf("%s/lease.%d.%s", l.volume(to.Volume), to.Epoch, lease.Lease{}.Stamped().ID)
-	err = l.transact(first, &zk.CreateRequest{Path: after, Data: data, Acl: l.ensemble.acl()})
+	err = l.transact(first, &zk.CreateRequest{Path: after, Data: data, Acl: l.ensemble.ACL()})
 	switch {
 	case err == nil:
 		return nil
@@ -175,7 +191,7 @@ func (l *Leases) change(from, to lease.Lease) error {
 }
 
 func (l *Leases) makeVolume(volume string) any {
-	return &zk.CreateRequest{Path: l.volume(volume), Acl: l.ensemble.acl()}
+	return &zk.CreateRequest{Path: l.volume(volume), Acl: l.ensemble.ACL()}
 }
 
 // Remove takes the last lease of a volume away whose files are gone. It fails with lease.ErrTaken if that is not

@@ -4,6 +4,8 @@ import (
 	"errors"
 
 	"github.com/go-zookeeper/zk"
+
+	"mooring/internal/ensemble"
 )
 
 // content is a node's.
@@ -13,7 +15,7 @@ type content struct {
 }
 
 func (l *Leases) get(node string) (content, error) {
-	return call(l.ensemble, func(c *zk.Conn) (content, error) {
+	return ensemble.Call(l.ensemble.Conn, func(c *zk.Conn) (content, error) {
 		data, stat, err := c.Get(node)
 		if err != nil {
 			return content{}, err
@@ -23,7 +25,7 @@ func (l *Leases) get(node string) (content, error) {
 }
 
 func (l *Leases) set(node string, data []byte, version int32) (zk.Stat, error) {
-	return call(l.ensemble, func(c *zk.Conn) (zk.Stat, error) {
+	return ensemble.Call(l.ensemble.Conn, func(c *zk.Conn) (zk.Stat, error) {
 		stat, err := c.Set(node, data, version)
 		if err != nil {
 			return zk.Stat{}, err
@@ -33,12 +35,12 @@ func (l *Leases) set(node string, data []byte, version int32) (zk.Stat, error) {
 }
 
 func (l *Leases) create(node string, data []byte) error {
-	_, err := call(l.ensemble, func(c *zk.Conn) (string, error) { return c.Create(node, data, 0, l.ensemble.acl()) })
+	_, err := ensemble.Call(l.ensemble.Conn, func(c *zk.Conn) (string, error) { return c.Create(node, data, 0, l.ensemble.ACL()) })
 	return err
 }
 
 func (l *Leases) children(node string) ([]string, error) {
-	return call(l.ensemble, func(c *zk.Conn) ([]string, error) {
+	return ensemble.Call(l.ensemble.Conn, func(c *zk.Conn) ([]string, error) {
 		names, _, err := c.Children(node)
 		return names, err
 	})
@@ -46,7 +48,7 @@ func (l *Leases) children(node string) ([]string, error) {
 
 // transact does all or nothing.
 func (l *Leases) transact(ops ...any) error {
-	_, err := call(l.ensemble, func(c *zk.Conn) ([]zk.MultiResponse, error) { return c.Multi(ops...) })
+	_, err := ensemble.Call(l.ensemble.Conn, func(c *zk.Conn) ([]zk.MultiResponse, error) { return c.Multi(ops...) })
 	return err
 }
 

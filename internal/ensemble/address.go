@@ -1,4 +1,4 @@
-package zookeeper
+package ensemble
 
 import (
 	"errors"
@@ -46,7 +46,7 @@ func parse(text string) (Address, error) {
 	}
 	servers, below, _ := strings.Cut(rest, "/")
 	a.path = "/" + below
-	if below == "" || path.Clean(a.path) != a.path || strings.ContainsAny(below, "?# ") {
+	if below == "" || path.Clean(a.path) != a.path || strings.ContainsAny(below, "?#, ") {
 		return Address{}, fmt.Errorf("its path %q is not one such as /mooring", a.path)
 	}
 	for server := range strings.SplitSeq(servers, ",") {
@@ -61,6 +61,9 @@ func parse(text string) (Address, error) {
 	}
 	return a, nil
 }
+
+// Path is the node below which everything is.
+func (a Address) Path() string { return a.path }
 
 // String is the address without user and password.
 func (a Address) String() string { return scheme + strings.Join(a.servers, ",") + a.path }
