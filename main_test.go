@@ -19,10 +19,10 @@ func parse(t *testing.T, args ...string) (commandLine, error) {
 }
 
 func TestAllMistakesAreReportedAtOnce(t *testing.T) {
-	_, err := parse(t, "scheduler", "--master=zk://m/mesos,m1:5050,nohost", "--image=e", "--framework=es1", "--nodes=0", "--cpus=0.1",
+	_, err := parse(t, "scheduler", "--master=ftp://m,m1:5050,nohost", "--image=e", "--framework=es1", "--nodes=0", "--cpus=0.1",
 		"--memory=1000", "--heap=600", "--listen=nowhere", "--setting=node.name=x", "--java-option=-Xmx1g", "--data-path=data")
 	for _, says := range []string{
-		`master "zk://m/mesos": scheme "zk" is not known here, use host:port`,
+		`master "ftp://m": scheme "ftp" is not known here, use host:port`,
 		`master "nohost": use host:port`,
 		`framework name "es1" ends in a digit`,
 		`nodes 0: use at least 1`,
@@ -47,6 +47,18 @@ func TestTheJavaFrameworksOptionNamesAreKnown(t *testing.T) {
 		rules.Settings.Cluster, rules.Settings.Driver,
 	})
 	assert.False(t, rules.Fencing, "another driver is not trusted to refuse a second writer")
+}
+
+func TestMastersAreGivenInSeveralForms(t *testing.T) {
+	for name, args := range map[string][]string{
+		"list":      {"--master=m1:5050,m2:5050"},
+		"one each":  {"--master=m1:5050", "--master=m2:5050"},
+		"ZooKeeper": {"--master=zk://me:a,b@z1:2181,z2:2181/mesos"},
+		"old name":  {"--zookeeperMesosUrl=zk://z1:2181,z2:2181/mesos"},
+	} {
+		_, err := parse(t, append([]string{"scheduler", "--image=e"}, args...)...)
+		require.NoError(t, err, name)
+	}
 }
 
 func TestOnlyOurDriverFences(t *testing.T) {

@@ -24,7 +24,7 @@ import (
 // schedulerCommand has the settings of the framework. The aliases are the names of the same options in the Java framework
 // mesos/elasticsearch.
 type schedulerCommand struct {
-	Master        []string      `help:"Mesos masters, host:port each; any of them leads to the leader." required:"" placeholder:"HOST:PORT"`
+	Master        []string      `help:"Mesos masters, host:port each, any of them leads to the leader; or where they announce themselves, zk://user:password@host:2181,host:2181/path." required:"" sep:"none" aliases:"zookeeperMesosUrl" placeholder:"HOST:PORT,…"`
 	Framework     string        `help:"Name of the framework; all names of tasks and volumes begin with it." default:"elasticsearch" aliases:"frameworkName"`
 	StateDir      string        `help:"Directory for what the scheduler must remember." default:"/var/lib/mooring-scheduler" placeholder:"DIR"`
 	Listen        string        `help:"Address of the HTTP API." default:":31100" placeholder:"HOST:PORT"`

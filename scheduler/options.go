@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -90,50 +89,8 @@ func (o Options) checkLaunch() error {
 
 const (
 	schedulerPath    = "/api/v1/scheduler"
-	masterRightForm  = "use host:port or http://host:port"
 	artifactFileName = "mooring" // in the sandbox; the last part of the artifact URL should agree
 )
-
-// CheckMasters reports every address that cannot be a master's.
-func CheckMasters(masters []string) error {
-	_, err := parseMasters(masters)
-	return err
-}
-
-// parseMasters turns addresses of masters into URLs of their scheduler API.
-func parseMasters(masters []string) ([]*url.URL, error) {
-	if len(masters) == 0 {
-		return nil, errors.New("no master given: " + masterRightForm)
-	}
-	var endpoints []*url.URL
-	var errs []error
-	for _, master := range masters {
-		endpoint, err := parseMaster(master)
-		endpoints, errs = append(endpoints, endpoint), append(errs, err)
-	}
-	return endpoints, errors.Join(errs...)
-}
-
-func parseMaster(master string) (*url.URL, error) {
-	full := master
-	if !strings.Contains(master, "://") {
-		full = "http://" + master
-	}
-	u, err := url.Parse(full)
-	switch {
-	case err != nil:
-		return nil, fmt.Errorf("master %q: %s", master, masterRightForm)
-	case u.Scheme != "http" && u.Scheme != "https":
-		return nil, fmt.Errorf("master %q: scheme %q is not known here, %s", master, u.Scheme, masterRightForm)
-	case u.User != nil:
-		return nil, fmt.Errorf("master at %q: give credentials as principal and secret, not in the address", u.Host)
-	case u.Path != "" && u.Path != "/" || u.RawQuery != "":
-		return nil, fmt.Errorf("master %q: %s, without a path", master, masterRightForm)
-	case !isHostPort(u.Host):
-		return nil, fmt.Errorf("master %q: %s, usually port 5050", master, masterRightForm)
-	}
-	return &url.URL{Scheme: u.Scheme, Host: u.Host, Path: schedulerPath}, nil
-}
 
 func isHostPort(s string) bool {
 	host, port, err := net.SplitHostPort(s)

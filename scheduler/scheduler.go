@@ -4,10 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/url"
 	"sync"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
 	"golang.org/x/sync/errgroup"
 
 	"mooring/coordinator"
@@ -17,7 +17,7 @@ const tickEvery = time.Second
 
 // Scheduler runs one framework.
 type Scheduler struct {
-	masters  []*url.URL
+	masters  func(hclog.Logger) masters
 	rules    coordinator.Rules
 	store    Store
 	options  Options
@@ -28,15 +28,15 @@ type Scheduler struct {
 	view View
 }
 
-// New checks the settings and returns a Scheduler that is yet to Run. Masters are given as host:port or http://host:port; any
-// of them leads to the leader.
+// New checks the settings and returns a Scheduler that is yet to Run. Masters are given as host:port or http://host:port, any
+// of them leads to the leader; or as one zk:// address, where all of them announce themselves.
 func New(masters []string, rules coordinator.Rules, store Store, options Options) (*Scheduler, error) {
-	endpoints, errMasters := parseMasters(masters)
+	find, errMasters := parseMasters(masters)
 	options, errOptions := options.complete()
 	if err := errors.Join(errMasters, errOptions); err != nil {
 		return nil, err
 	}
-	return &Scheduler{masters: endpoints, rules: rules, store: store, options: options, orders: make(chan order)}, nil
+	return &Scheduler{masters: find, rules: rules, store: store, options: options, orders: make(chan order)}, nil
 }
 
 // Run schedules until ctx ends, then returns nil and leaves all tasks running: the next Run takes them up again. It returns an
@@ -48,11 +48,13 @@ func (s *Scheduler) Run(ctx context.Context) error {
 	}
 	deliveries := make(chan delivery)
 	l := newLoop(s, state)
+	found := s.masters(s.options.Log.Named("masters"))
 	sub := &subscriber{
-		masters: s.masters, options: s.options, client: newClient(s.options.Principal, s.options.Secret),
+		masters: found, options: s.options, client: newClient(s.options.Principal, s.options.Secret),
 		log: s.options.Log.Named("subscription"), state: func() coordinator.State { return s.View().State }, delivery: deliveries,
 	}
 	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return found.run(ctx) })
 	group.Go(func() error { return sub.run(ctx) })
 	group.Go(func() error { return l.run(ctx, deliveries) })
 	return group.Wait()

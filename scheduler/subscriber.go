@@ -41,7 +41,7 @@ func masterError(message string) error {
 
 // subscriber keeps a subscription with the leading master.
 type subscriber struct {
-	masters  []*url.URL
+	masters  masters
 	options  Options
 	client   *client
 	log      hclog.Logger
@@ -59,7 +59,11 @@ type delivery struct {
 func (s *subscriber) run(ctx context.Context) error {
 	defer s.client.close()
 	for attempt := 0; ; attempt++ {
-		accepted, err := s.subscribeOnce(ctx)
+		found, err := s.masters.find(ctx)
+		accepted := false
+		if err == nil {
+			accepted, err = s.subscribeOnce(ctx, found)
+		}
 		if ctx.Err() != nil {
 			return nil
 		}
@@ -74,6 +78,7 @@ func (s *subscriber) run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
+		case <-found.changed: // there is somebody else to ask
 		case <-time.After(wait):
 		}
 	}
@@ -85,9 +90,24 @@ func backoff(attempt int) time.Duration {
 	return most/2 + rand.N(most/2)
 }
 
-// subscribeOnce holds one subscription until it ends. accepted tells whether its first event was taken in.
-func (s *subscriber) subscribeOnce(ctx context.Context) (accepted bool, err error) {
-	conn, err := s.connect(ctx)
+var errOtherLeader = errors.New("another master leads now")
+
+// subscribeOnce holds one subscription until it ends, or another master leads. accepted tells whether its first event was taken
+// in.
+func (s *subscriber) subscribeOnce(ctx context.Context, f found) (accepted bool, err error) {
+	led, cancel := context.WithCancelCause(ctx)
+	defer cancel(context.Canceled)
+	go func() {
+		select {
+		case <-f.changed:
+			cancel(errOtherLeader)
+		case <-led.Done():
+		}
+	}()
+	conn, err := s.connect(led, f.endpoints)
+	if led.Err() != nil && err != nil {
+		return false, context.Cause(led)
+	}
 	if err != nil {
 		return false, err
 	}
@@ -117,11 +137,11 @@ func (s *subscriber) pass(ctx context.Context, d delivery) {
 }
 
 // connect finds the leader and subscribes: it tries the masters in turn and follows those that stand by.
-func (s *subscriber) connect(ctx context.Context) (*connection, error) {
+func (s *subscriber) connect(ctx context.Context, masters []*url.URL) (*connection, error) {
 	state := s.state()
 	call := s.options.subscribeCall(state)
 	var errs []error
-	for _, master := range s.masters {
+	for _, master := range masters {
 		ctx, cancel := context.WithCancelCause(ctx)
 		endpoint, response, err := s.follow(ctx, master, call)
 		if err == nil {

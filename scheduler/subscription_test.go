@@ -280,11 +280,15 @@ func TestBadSettings(t *testing.T) {
 		says    string
 	}{
 		"no master":     {nil, nil, "no master given: use host:port or http://host:port"},
-		"zookeeper":     {[]string{"zk://h:2181/mesos"}, nil, `master "zk://h:2181/mesos": scheme "zk" is not known here, use host:port or http://host:port`},
+		"scheme":        {[]string{"ftp://h:2181"}, nil, `master "ftp://h:2181": scheme "ftp" is not known here, use host:port or http://host:port`},
+		"no path":       {[]string{"zk://a:b@h:2181"}, nil, `masters: address of ZooKeeper: its path "/" is not one such as`},
+		"mixed":         {[]string{"zk://a:b@h:2181/mesos", "h:5050"}, nil, "masters: an address in ZooKeeper stands for all, give it alone"},
+		"in a list":     {[]string{"h:5050,zk"}, nil, `master "zk": use host:port`},
 		"no port":       {[]string{"leader"}, nil, `master "leader": use host:port`},
 		"a path":        {[]string{"http://leader:5050/api"}, nil, "without a path"},
 		"no number":     {[]string{"leader:http"}, nil, `master "leader:http": use host:port`},
 		"credentials":   {[]string{"http://a:b@leader:5050"}, nil, `master at "leader:5050": give credentials as principal and secret`},
+		"zks":           {[]string{"zks://a:b@h:2181/mesos"}, nil, `master at "h:2181/mesos": give credentials as principal and secret`},
 		"both reported": {[]string{"ftp://x:1", "y"}, nil, "ftp"},
 		"secret alone":  {nil, func(o *scheduler.Options) { o.Secret = "s" }, "secret without principal"},
 		"short timeout": {nil, func(o *scheduler.Options) { o.FailoverTimeout = time.Second }, "failover timeout 1s: use at least 1m"},
