@@ -88,10 +88,13 @@ type member struct {
 
 // look reads all masters, the leading one first. moved tells when there is something new.
 func (d *detector) look() (members []member, moved <-chan zk.Event, err error) {
-	names, err := ensemble.Call(d.conn, func(c *zk.Conn) ([]string, error) {
+	type children struct {
+		names []string
+		watch <-chan zk.Event
+	}
+	seen, err := ensemble.Call(d.conn, func(c *zk.Conn) (children, error) {
 		names, _, watch, err := c.ChildrenW(d.conn.Path())
-		moved = watch
-		return names, err
+		return children{names, watch}, err
 	})
 	if errors.Is(err, zk.ErrNoNode) {
 		return nil, nil, fmt.Errorf("%w: no master was ever started with this address", err)
@@ -100,7 +103,7 @@ func (d *detector) look() (members []member, moved <-chan zk.Event, err error) {
 		return nil, nil, err
 	}
 	numbers := map[string]uint64{}
-	names = slices.DeleteFunc(names, func(name string) bool {
+	names := slices.DeleteFunc(seen.names, func(name string) bool {
 		number, is := strings.CutPrefix(name, memberPrefix)
 		n, err := strconv.ParseUint(number, 10, 64)
 		numbers[name] = n
@@ -117,7 +120,7 @@ func (d *detector) look() (members []member, moved <-chan zk.Event, err error) {
 		}
 		members = append(members, m)
 	}
-	return members, moved, nil
+	return members, seen.watch, nil
 }
 
 func (d *detector) read(name string) (member, error) {

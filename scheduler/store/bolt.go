@@ -1,9 +1,10 @@
-// Package store keeps the scheduler's state in a file: a bolt database with one bucket per framework, and in that one record
-// for the header of the state and one per node. A save writes the records that changed, in one transaction. It is a package of
-// its own because nothing else of the scheduler touches a disk.
+// Package store keeps the scheduler's state: one record for its header and one per node. A save writes the records that changed,
+// in one transaction. It is a package of its own because nothing else of the scheduler touches a disk, or knows what a record is.
 //
-// A state is never replaced by an empty one: a file is made together with its first state, so that one that holds none was
-// damaged or belongs to somebody else, and is refused.
+// Bolt keeps it in a file, a bolt database with one bucket per framework; ZooKeeper keeps it where several schedulers reach it.
+//
+// A state is never replaced by an empty one: a file, or the nodes in ZooKeeper, are made together with a first state, so that what
+// holds none was damaged or belongs to somebody else, and is refused.
 package store
 
 import (

@@ -49,13 +49,13 @@ func encode(r record) ([]byte, error) {
 func decode(data []byte) (record, error) {
 	var r record
 	if err := json.Unmarshal(data, &r); err != nil {
-		return r, fmt.Errorf("not readable (%w): restore the file from a backup", err)
+		return r, fmt.Errorf("not readable (%w): restore it from a backup", err)
 	}
 	switch {
 	case r.Version > version:
 		return r, fmt.Errorf("written by a newer mooring (record version %d, this one knows up to %d): run that version again", r.Version, version)
 	case r.Version < 1 || (r.Header == nil) == (r.Node == nil):
-		return r, fmt.Errorf("not a record of mooring: restore the file from a backup")
+		return r, fmt.Errorf("not a record of mooring: restore it from a backup")
 	}
 	return r, nil
 }
