@@ -61,6 +61,22 @@ func TestMastersAreGivenInSeveralForms(t *testing.T) {
 	}
 }
 
+func TestTheAddressOfTheStateIsChecked(t *testing.T) {
+	for address, says := range map[string]string{
+		"zk://me:hush@z1:2181":  `zookeeper: address of ZooKeeper: its path "/" is not one such as /mooring`,
+		"me:hush@z1:2181/path":  "zookeeper: address of ZooKeeper: it does not begin with zk://",
+		"zk://hush@z1:2181/x/y": "before the @ there is no user:password",
+	} {
+		_, err := parse(t, "scheduler", "--master=m:5050", "--image=e", "--zookeeper="+address)
+		require.ErrorContains(t, err, says)
+		require.NotContains(t, err.Error(), "hush")
+	}
+	t.Setenv("MOORING_ZOOKEEPER", "zk://me:hush@z1:2181,z2:2181/mooring")
+	line, err := parse(t, "scheduler", "--master=m:5050", "--image=e")
+	require.NoError(t, err)
+	assert.Equal(t, "zk://me:hush@z1:2181,z2:2181/mooring", line.Scheduler.Zookeeper)
+}
+
 func TestOnlyOurDriverFences(t *testing.T) {
 	for driver, fences := range map[string]bool{"mooring": true, "mooring:latest": true, "rexray": false, "mooring2": false} {
 		line, err := parse(t, "scheduler", "--master=m:5050", "--image=e", "--external-volume-driver="+driver)

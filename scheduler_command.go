@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"net"
 	"os"
@@ -16,8 +17,10 @@ import (
 
 	"mooring/coordinator"
 	"mooring/elasticsearch"
+	"mooring/internal/ensemble"
 	"mooring/scheduler"
 	"mooring/scheduler/api"
+	"mooring/scheduler/replica"
 	"mooring/scheduler/store"
 )
 
@@ -26,6 +29,7 @@ import (
 type schedulerCommand struct {
 	Master        []string      `help:"Mesos masters, host:port each, any of them leads to the leader; or where they announce themselves, zk://user:password@host:2181,host:2181/path." required:"" sep:"none" aliases:"zookeeperMesosUrl" placeholder:"HOST:PORT,…"`
 	Framework     string        `help:"Name of the framework; all names of tasks and volumes begin with it." default:"elasticsearch" aliases:"frameworkName"`
+	Zookeeper     string        `help:"Keep what the scheduler must remember in ZooKeeper, not in --state-dir, and let several schedulers run of which one leads: zk://user:password@host:2181,host:2181/path." name:"zookeeper" aliases:"zookeeperFrameworkUrl" placeholder:"zk://…"`
 	StateDir      string        `help:"Directory for what the scheduler must remember." default:"/var/lib/mooring-scheduler" placeholder:"DIR"`
 	Listen        string        `help:"Address of the HTTP API." default:":31100" placeholder:"HOST:PORT"`
 	Advertise     string        `help:"Address under which agents reach the API. Default: that of --listen, or this host's name." placeholder:"HOST:PORT"`
@@ -82,6 +86,10 @@ func (c *schedulerCommand) Validate() error {
 	check(c.StopAfter >= time.Second, "stop-after %s: use at least 1s", c.StopAfter)
 	check(filepath.IsAbs(c.ConfigPath), "config-path %q: use an absolute path", c.ConfigPath)
 	check(filepath.IsAbs(c.DataPath), "data-path %q: use an absolute path", c.DataPath)
+	if c.Zookeeper != "" {
+		_, err := ensemble.Parse(c.Zookeeper)
+		check(err == nil, "zookeeper: %w", err)
+	}
 	_, _, err := net.SplitHostPort(c.Listen)
 	check(err == nil, "listen %q: use host:port or :port", c.Listen)
 	return errors.Join(errs...)
@@ -92,6 +100,12 @@ func (c *schedulerCommand) heap() int64 {
 		return c.Memory / 2
 	}
 	return c.Heap
+}
+
+// running is a scheduler, alone or one of several.
+type running interface {
+	api.Scheduler
+	Run(ctx context.Context) error
 }
 
 // Run schedules until ctx ends. The nodes go on without it.
@@ -105,15 +119,15 @@ func (c *schedulerCommand) Run(ctx context.Context, logger hclog.Logger) (err er
 		return fmt.Errorf("listen for the API: %w", err)
 	}
 	defer listener.Close()
-	kept, err := store.Open(filepath.Join(c.StateDir, "state.db"), coordinator.NewState(c.Framework, c.Nodes))
+	open := c.alone
+	if c.Zookeeper != "" {
+		open = c.oneOfSeveral
+	}
+	s, kept, err := open(options)
 	if err != nil {
 		return err
 	}
 	defer closing(kept, &err)
-	s, err := scheduler.New(c.Master, c.rules(), kept, options)
-	if err != nil {
-		return err
-	}
 	handler, err := api.Handler(s, api.Options{Log: logger.Named("api")})
 	if err != nil {
 		return err
@@ -122,6 +136,35 @@ func (c *schedulerCommand) Run(ctx context.Context, logger hclog.Logger) (err er
 	group.Go(func() error { return api.Serve(ctx, listener, handler) })
 	group.Go(func() error { return s.Run(ctx) })
 	return group.Wait()
+}
+
+// alone keeps its state in a file.
+func (c *schedulerCommand) alone(options scheduler.Options) (running, io.Closer, error) {
+	kept, err := store.Open(filepath.Join(c.StateDir, "state.db"), coordinator.NewState(c.Framework, c.Nodes))
+	if err != nil {
+		return nil, nil, err
+	}
+	s, err := scheduler.New(c.Master, c.rules(), kept, options)
+	if err != nil {
+		return nil, nil, errors.Join(err, kept.Close())
+	}
+	return s, kept, nil
+}
+
+// oneOfSeveral keeps its state in ZooKeeper, where the others find it.
+func (c *schedulerCommand) oneOfSeveral(options scheduler.Options) (running, io.Closer, error) {
+	address, err := ensemble.Parse(c.Zookeeper)
+	if err != nil {
+		return nil, nil, err
+	}
+	advertised, err := c.advertised()
+	if err != nil {
+		return nil, nil, err
+	}
+	s, err := replica.Open(address, replica.Settings{
+		Masters: c.Master, Rules: c.rules(), Initial: coordinator.NewState(c.Framework, c.Nodes), Address: advertised, Options: options,
+	})
+	return s, s, err
 }
 
 func (c *schedulerCommand) options(logger hclog.Logger) (scheduler.Options, error) {

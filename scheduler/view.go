@@ -14,6 +14,8 @@ type View struct {
 	Loaded     bool                                    // the state was read
 	Subscribed string                                  // host:port of the leading master; empty: no subscription
 	StoreError string                                  // of the latest save; empty: it went well
+	Leader     string                                  // address of the API of the scheduler that leads; empty: not known, or there is one only
+	Standby    bool                                    // another one leads: this is what is saved, and orders go to the leader
 	Notes      map[coordinator.NodeID]coordinator.Note // the latest note on each node that waits
 	Details    map[coordinator.NodeID]Detail           // of running tasks
 }

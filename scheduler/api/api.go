@@ -50,6 +50,7 @@ type server struct {
 	scheduler Scheduler
 	binary    string
 	log       hclog.Logger
+	client    http.RoundTripper // to the scheduler that leads
 }
 
 // Handler returns the API of a scheduler.
@@ -64,7 +65,7 @@ func Handler(s Scheduler, o Options) (http.Handler, error) {
 		}
 		o.Binary = path
 	}
-	api := &server{scheduler: s, binary: o.Binary, log: o.Log}
+	api := &server{scheduler: s, binary: o.Binary, log: o.Log, client: newTransport()}
 	mux := http.NewServeMux()
 	for pattern, handle := range map[string]func(*http.Request) (any, error){
 		"GET /v1/cluster":                    api.cluster,
@@ -81,7 +82,7 @@ func Handler(s Scheduler, o Options) (http.Handler, error) {
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "ok\n") })
 	mux.HandleFunc("GET /readyz", api.readyz)
 	mux.HandleFunc("GET /metrics", api.metrics)
-	return mux, nil
+	return api.ordersToLeader(mux), nil
 }
 
 // Serve answers requests on a listener until ctx ends.
@@ -112,27 +113,36 @@ func bad(format string, args ...any) error {
 func (a *server) answer(handle func(*http.Request) (any, error)) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		r.Body = http.MaxBytesReader(w, r.Body, bodyLimit)
-		status, body, err := http.StatusOK, any(nil), error(nil)
-		if body, err = handle(r); err != nil {
-			status, body = http.StatusServiceUnavailable, map[string]string{"error": err.Error()}
-			if p := (problem{}); errors.As(err, &p) {
-				status = p.status
-			}
-			a.log.Debug("request refused", "method", r.Method, "path", r.URL.Path, "error", err)
-		}
-		w.Header().Set("Content-Type", "application/json")
-		w.WriteHeader(status)
-		json.NewEncoder(w).Encode(body) // an error means that the client has left
+		body, err := handle(r)
+		a.respond(w, r, body, err)
 	})
+}
+
+// respond writes what a request led to.
+func (a *server) respond(w http.ResponseWriter, r *http.Request, body any, err error) {
+	status := http.StatusOK
+	if err != nil {
+		status, body = http.StatusServiceUnavailable, map[string]string{"error": err.Error()}
+		if p := (problem{}); errors.As(err, &p) {
+			status = p.status
+		}
+		a.log.Debug("request refused", "method", r.Method, "path", r.URL.Path, "error", err)
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	json.NewEncoder(w).Encode(body) // an error means that the client has left
 }
 
 func notFound(r *http.Request) (any, error) {
 	return nil, problem{http.StatusNotFound, fmt.Sprintf("no resource for %s %s", r.Method, r.URL.Path)}
 }
 
-// view returns what the scheduler shows, once it shows something.
+// view returns what the scheduler shows, once it shows something. One that stands by shows nothing that may be old.
 func (a *server) view() (scheduler.View, error) {
 	v := a.scheduler.View()
+	if v.Standby && v.StoreError != "" {
+		return v, errors.New(v.StoreError)
+	}
 	if !v.Loaded {
 		return v, errors.New("the scheduler is starting: try again")
 	}
@@ -224,6 +234,10 @@ func (a *server) readyz(w http.ResponseWriter, _ *http.Request) {
 		http.Error(w, "state not loaded", http.StatusServiceUnavailable)
 	case v.StoreError != "":
 		http.Error(w, v.StoreError, http.StatusServiceUnavailable)
+	case v.Standby && v.Leader == "":
+		http.Error(w, "standing by, and no other scheduler leads", http.StatusServiceUnavailable)
+	case v.Standby:
+		fmt.Fprintf(w, "standing by, the scheduler at %s leads\n", v.Leader)
 	case v.Subscribed == "":
 		http.Error(w, "no subscription with a Mesos master", http.StatusServiceUnavailable)
 	default:

@@ -19,7 +19,9 @@ type cluster struct {
 	Framework     string         `json:"framework"`
 	FrameworkID   string         `json:"framework_id"`
 	ClusterUUID   string         `json:"cluster_uuid"`
-	Master        string         `json:"master"` // leading Mesos master; empty: no subscription
+	Master        string         `json:"master"`            // leading Mesos master; empty: no subscription
+	Leader        string         `json:"leader,omitempty"`  // address of the scheduler that leads, if there are several
+	Standby       bool           `json:"standby,omitempty"` // the one that answers is another one
 	Target        int            `json:"target"`
 	Ready         int            `json:"ready"` // nodes that have joined the cluster
 	Phases        map[string]int `json:"phases"`
@@ -29,7 +31,7 @@ func (a *server) cluster(*http.Request) (any, error) {
 	v, err := a.view()
 	c := cluster{
 		Name: v.Rules.Settings.Cluster, Configuration: configuration(v), Framework: v.State.Framework,
-		FrameworkID: v.State.FrameworkID, ClusterUUID: v.State.ClusterUUID, Master: v.Subscribed, Target: v.State.Target,
+		FrameworkID: v.State.FrameworkID, ClusterUUID: v.State.ClusterUUID, Master: v.Subscribed, Leader: v.Leader, Standby: v.Standby, Target: v.State.Target,
 		Phases: map[string]int{},
 	}
 	for _, n := range v.State.Nodes {
@@ -180,6 +182,7 @@ func (a *server) metrics(w http.ResponseWriter, _ *http.Request) {
 	values := a.scheduler.Counters()
 	values["mooring_nodes_wanted"] = int64(v.State.Target)
 	values["mooring_subscribed"], values["mooring_store_ok"] = flag(v.Subscribed != ""), flag(v.StoreError == "")
+	values["mooring_leading"] = flag(v.Loaded && !v.Standby)
 	for _, phase := range []coordinator.Phase{coordinator.Vacant, coordinator.Claimed, coordinator.Running, coordinator.Lost} {
 		values[fmt.Sprintf("mooring_nodes{phase=%q}", phase)] = 0
 	}

@@ -1,0 +1,60 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+	"time"
+)
+
+const (
+	forwardedHeader = "Mooring-Forwarded" // so that schedulers which disagree about the leader don't send an order round and round
+	forwardTimeout  = orderTimeout + 5*time.Second
+	dialTimeout     = 3 * time.Second
+)
+
+func newTransport() *http.Transport {
+	dialer := &net.Dialer{Timeout: dialTimeout}
+	return &http.Transport{DialContext: dialer.DialContext, DisableKeepAlives: true} // orders are rare
+}
+
+// ordersToLeader passes what is not only read on to the scheduler that leads, while this one stands by.
+func (a *server) ordersToLeader(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodGet || r.Method == http.MethodHead {
+			next.ServeHTTP(w, r)
+			return
+		}
+		v := a.scheduler.View()
+		switch {
+		case !v.Standby:
+			next.ServeHTTP(w, r)
+		case v.Leader == "" || r.Header.Get(forwardedHeader) != "":
+			a.respond(w, r, nil, errors.New("no scheduler leads at this moment: try again in a few seconds"))
+		default:
+			a.forward(w, r, v.Leader)
+		}
+	})
+}
+
+func (a *server) forward(w http.ResponseWriter, r *http.Request, leader string) {
+	ctx, cancel := context.WithTimeout(r.Context(), forwardTimeout)
+	defer cancel()
+	proxy := httputil.ReverseProxy{
+		Transport: a.client,
+		Rewrite: func(p *httputil.ProxyRequest) {
+			p.SetURL(&url.URL{Scheme: "http", Host: leader})
+			p.SetXForwarded()
+			p.Out.Header.Set(forwardedHeader, "true")
+		},
+		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
+			a.respond(w, r, nil, fmt.Errorf("the scheduler that leads, at %s, does not answer (%w): try again in a few seconds", leader, err))
+		},
+		ErrorLog: a.log.StandardLogger(nil),
+	}
+	proxy.ServeHTTP(w, r.WithContext(ctx))
+}
