@@ -1,7 +1,9 @@
 package replica_test
 
 import (
+	"fmt"
 	"net/http"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -52,6 +54,7 @@ func (p *pair) took(what string, since time.Time) {
 }
 
 func TestSeveralSchedulers(t *testing.T) {
+	t.Parallel()
 	server := zookeeper.Run(t)
 	t.Run("all", func(t *testing.T) {
 		t.Run("killed", func(t *testing.T) { killed(newPair(t, server, "/killed")) })
@@ -135,4 +138,35 @@ func orders(p *pair) {
 	status, text = p.next.ask(http.MethodPost, "/v1/nodes/1/restart", "")
 	assert.Equal(p.t, http.StatusOK, status, text)
 	neverTwice(p.t, p.master, p.next)
+}
+
+// Members of an ensemble are killed and frozen one after the other, its leader among them: an order to either scheduler is carried
+// out each time, and nothing is launched twice.
+func TestAnEnsembleLosesMembers(t *testing.T) {
+	t.Parallel()
+	members := zookeeper.RunEnsemble(t, 3)
+	var addresses []string
+	for _, m := range members {
+		addresses = append(addresses, m.Address)
+	}
+	zooKeeper, master := "zk://me:hush@"+strings.Join(addresses, ",")+"/mooring", newMaster(t)
+	schedulers := []*peer{start(t, master, zooKeeper), start(t, master, zooKeeper)}
+	eventually(t, func() bool { return settled(master, 2) }, "two nodes run")
+	for i, m := range members {
+		out, back := m.Kill, m.Start
+		if i%2 == 1 {
+			out, back = m.Freeze, m.Thaw
+		}
+		require.NoError(t, out())
+		target := 3 - i%2
+		eventually(t, func() bool {
+			status, _ := schedulers[i%2].ask(http.MethodPut, "/v1/cluster/elasticsearchNodes", fmt.Sprintf(`{"value":%d}`, target))
+			return status == http.StatusOK
+		}, "an order is taken")
+		eventually(t, func() bool { return settled(master, target) }, "and carried out")
+		require.NoError(t, back())
+		require.NoError(t, m.Await(t.Context()))
+	}
+	eventually(t, func() bool { return len(schedulers[0].nodes()) == 3 }, "the nodes are shown")
+	neverTwice(t, master, schedulers[0])
 }
