@@ -168,3 +168,11 @@ func TestAnOrderThatCannotBeSaved(t *testing.T) {
 	r.subscribed(2)
 	assert.Empty(t, r.scheduler.View().StoreError)
 }
+
+func TestAnOrderForASchedulerThatHasEnded(t *testing.T) {
+	r := newRig(t, 1)
+	r.start()
+	r.subscribed(1)
+	r.stop()
+	require.ErrorContains(t, r.scheduler.Apply(t.Context(), coordinator.Scale{Target: 2}), "this scheduler has ended")
+}

@@ -22,6 +22,7 @@ type Scheduler struct {
 	store    Store
 	options  Options
 	orders   chan order
+	ended    chan struct{} // closed when Run is over
 	counters counters
 
 	mu   sync.Mutex
@@ -36,12 +37,13 @@ func New(masters []string, rules coordinator.Rules, store Store, options Options
 	if err := errors.Join(errMasters, errOptions); err != nil {
 		return nil, err
 	}
-	return &Scheduler{masters: find, rules: rules, store: store, options: options, orders: make(chan order)}, nil
+	return &Scheduler{masters: find, rules: rules, store: store, options: options, orders: make(chan order), ended: make(chan struct{})}, nil
 }
 
-// Run schedules until ctx ends, then returns nil and leaves all tasks running: the next Run takes them up again. It returns an
-// error if the store can't be read, or if Mesos refuses this scheduler for good.
+// Run schedules until ctx ends, then returns nil and leaves all tasks running: the next one takes them up again. It returns an
+// error if the store can't be read, or if Mesos refuses this scheduler for good. It is called once.
 func (s *Scheduler) Run(ctx context.Context) error {
+	defer close(s.ended)
 	state, err := s.load(ctx)
 	if err != nil {
 		return err
@@ -86,6 +88,8 @@ func (s *Scheduler) Apply(ctx context.Context, event coordinator.Event) error {
 	done := make(chan error, 1)
 	select {
 	case s.orders <- order{event: event, done: done}:
+	case <-s.ended:
+		return errors.New("this scheduler has ended: try again")
 	case <-ctx.Done():
 		return fmt.Errorf("wait for the scheduler: %w", ctx.Err())
 	}
