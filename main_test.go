@@ -75,6 +75,9 @@ func TestTheAddressOfTheStateIsChecked(t *testing.T) {
 	line, err := parse(t, "scheduler", "--master=m:5050", "--image=e")
 	require.NoError(t, err)
 	assert.Equal(t, "zk://me:hush@z1:2181,z2:2181/mooring", line.Scheduler.Zookeeper)
+	line, err = parse(t, "scheduler", "--master=m:5050", "--image=e", "--zookeeperFrameworkUrl=zk://z3/mooring")
+	require.NoError(t, err)
+	assert.Equal(t, "zk://z3/mooring", line.Scheduler.Zookeeper, "the name of it in the Java framework")
 }
 
 func TestOnlyOurDriverFences(t *testing.T) {
