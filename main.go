@@ -18,6 +18,7 @@ import (
 	"github.com/mattn/go-isatty"
 
 	"mooring/executor/node"
+	"mooring/scheduler/client"
 )
 
 // version is set when the binary is built; see the Makefile.
@@ -34,7 +35,18 @@ type commandLine struct {
 	Node      nodeCommand      `cmd:"" help:"Prepare and watch Elasticsearch in its container. Started by the executor."`
 	Guard     guardCommand     `cmd:"" hidden:"" help:"Keep this host from writing what it may no longer write. Started by the plugin."`
 	Volumes   volumesCommand   `cmd:"" help:"Give orders to the volume driver on this host."`
+
+	Status  statusCommand  `cmd:"" group:"operators" help:"Show all nodes and volumes of a framework, what is wrong and what to do."`
+	Nodes   nodesCommand   `cmd:"" group:"operators" help:"List the nodes, or show everything about one."`
+	Scale   scaleCommand   `cmd:"" group:"operators" help:"Set how many nodes are wanted."`
+	Restart restartCommand `cmd:"" group:"operators" help:"Stop a node once; it is launched again."`
+	Retire  retireCommand  `cmd:"" group:"operators" help:"Stop a node for good and want one less. Its volumes are kept."`
+	Keep    keepCommand    `cmd:"" group:"operators" help:"Take back the order to restart or to retire a node."`
+	Forgive forgiveCommand `cmd:"" group:"operators" help:"Free a node that waits for your word: that it does not run, or may begin anew."`
 }
+
+// exitUnreachable is the exit status when no scheduler answers; 1 is that of all other errors.
+const exitUnreachable = 2
 
 func main() {
 	os.Exit(run())
@@ -55,6 +67,9 @@ func run() int {
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "mooring:", err)
+		if _, unreachable := errors.AsType[client.Unreachable](err); unreachable {
+			return exitUnreachable
+		}
 		return 1
 	}
 	return 0
@@ -66,6 +81,7 @@ func options() []kong.Option {
 		kong.Name("mooring"),
 		kong.Description("Keeps every Elasticsearch node tied to its own volumes, wherever Mesos places it."),
 		kong.Vars{"version": version, "runDir": node.DefaultRunDir, "home": node.DefaultHome},
+		kong.ExplicitGroups([]kong.Group{{Key: "operators", Title: "Orders to a running scheduler:"}}),
 		kong.DefaultEnvars("MOORING"), kong.ShortUsageOnError(),
 	}
 }

@@ -2,14 +2,12 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"maps"
 	"slices"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/alecthomas/kong"
 
@@ -41,15 +39,7 @@ func (c *volumesCommand) client() *admin.Client { return admin.NewClient(c.State
 
 // show prints an answer as JSON or as text for people.
 func (c *volumesCommand) show(out io.Writer, answer any, text func(io.Writer)) error {
-	if c.JSON {
-		indented := json.NewEncoder(out)
-		indented.SetEscapeHTML(false)
-		indented.SetIndent("", "  ")
-		return indented.Encode(answer)
-	}
-	table := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
-	text(table)
-	return table.Flush()
+	return show(out, c.JSON, answer, text)
 }
 
 type listVolumes struct{}

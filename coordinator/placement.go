@@ -19,7 +19,7 @@ type host struct {
 // offers starts the nodes that may be started, lowest ID first, and gives the other offers back.
 func (t *turn) offers(offers []Offer) {
 	p := t.placement(gather(offers))
-	for i, wanted := range t.state.wanted() {
+	for i, wanted := range t.state.Wanted() {
 		n := &t.state.Nodes[i]
 		if !wanted || !t.mayLaunch(*n) {
 			continue

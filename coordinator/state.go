@@ -125,8 +125,8 @@ func (s *State) scale(target int) {
 	}
 }
 
-// wanted tells by index which nodes are to run: the lowest IDs that are not retired, as many as the target says.
-func (s *State) wanted() []bool {
+// Wanted tells by index which nodes are to run: the lowest IDs that are not retired, as many as the target says.
+func (s *State) Wanted() []bool {
 	wanted := make([]bool, len(s.Nodes))
 	left := s.Target
 	for i, n := range s.Nodes {

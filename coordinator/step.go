@@ -119,7 +119,7 @@ func (t *turn) order(e Order) {
 	case e.Intent == Restart && n.Phase == Vacant:
 		return // it is started anyway
 	case e.Intent == Retire:
-		if t.state.wanted()[n.ID-1] {
+		if t.state.Wanted()[n.ID-1] {
 			t.state.Target--
 		}
 	case n.Intent == Retire:

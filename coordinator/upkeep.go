@@ -62,7 +62,7 @@ func (t *turn) list() {
 
 // stopUnwanted kills what should not run, again and again until it is over.
 func (t *turn) stopUnwanted() {
-	wanted := t.state.wanted()
+	wanted := t.state.Wanted()
 	for i := range t.state.Nodes {
 		n := &t.state.Nodes[i]
 		stop := !wanted[i] || n.Intent == Restart || n.Held != ""
@@ -95,7 +95,7 @@ func (t *turn) askForOffers() {
 // wanting counts the nodes that an offer could start now; ever tells whether one could be needed without a further event
 // from outside, that is, once a backoff is over.
 func (t *turn) wanting() (count int, ever bool) {
-	wanted := t.state.wanted()
+	wanted := t.state.Wanted()
 	room := t.state.Target - t.state.launched()
 	for i, n := range t.state.Nodes {
 		switch {

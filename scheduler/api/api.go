@@ -72,7 +72,9 @@ func Handler(s Scheduler, o Options) (http.Handler, error) {
 		"GET /v1/cluster/elasticsearchNodes": api.target,
 		"PUT /v1/cluster/elasticsearchNodes": api.scale,
 		"GET /v1/tasks":                      api.tasks,
+		"GET /v1/status":                     api.status,
 		"GET /v1/nodes":                      api.nodes,
+		"GET /v1/nodes/{id}":                 api.node,
 		"POST /v1/nodes/{id}/{verb}":         api.order,
 		"/":                                  notFound,
 	} {
@@ -188,18 +190,26 @@ func (a *server) scale(r *http.Request) (any, error) {
 	return map[string]int{"value": n}, nil
 }
 
-func (a *server) order(r *http.Request) (any, error) {
+// viewOf returns what the scheduler shows, and the ID of the node that a request is about.
+func (a *server) viewOf(r *http.Request) (scheduler.View, coordinator.NodeID, error) {
 	v, err := a.view()
 	if err != nil {
-		return nil, err
+		return v, 0, err
 	}
 	number, err := strconv.Atoi(r.PathValue("id"))
 	if err != nil || number < 1 {
-		return nil, bad("node %q: use its ID, a number from 1", r.PathValue("id"))
+		return v, 0, bad("node %q: use its ID, a number from 1", r.PathValue("id"))
 	}
-	id := coordinator.NodeID(number)
 	if number > len(v.State.Nodes) {
-		return nil, problem{http.StatusNotFound, fmt.Sprintf("node %d: there are nodes 1 to %d", id, len(v.State.Nodes))}
+		return v, 0, problem{http.StatusNotFound, fmt.Sprintf("node %d: there are nodes 1 to %d", number, len(v.State.Nodes))}
+	}
+	return v, coordinator.NodeID(number), nil
+}
+
+func (a *server) order(r *http.Request) (any, error) {
+	_, id, err := a.viewOf(r)
+	if err != nil {
+		return nil, err
 	}
 	event, err := orderEvent(r.PathValue("verb"), id)
 	if err != nil {

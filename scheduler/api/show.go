@@ -12,8 +12,8 @@ import (
 	"mooring/scheduler"
 )
 
-// cluster is the answer to GET /v1/cluster.
-type cluster struct {
+// Cluster is the answer to GET /v1/cluster.
+type Cluster struct {
 	Name          string         `json:"name"` // cluster.name of Elasticsearch
 	Configuration map[string]any `json:"configuration"`
 	Framework     string         `json:"framework"`
@@ -29,7 +29,7 @@ type cluster struct {
 
 func (a *server) cluster(*http.Request) (any, error) {
 	v, err := a.view()
-	c := cluster{
+	c := Cluster{
 		Name: v.Rules.Settings.Cluster, Configuration: configuration(v), Framework: v.State.Framework,
 		FrameworkID: v.State.FrameworkID, ClusterUUID: v.State.ClusterUUID, Master: v.Subscribed, Leader: v.Leader, Standby: v.Standby, Target: v.State.Target,
 		Phases: map[string]int{},
@@ -119,8 +119,8 @@ func stateOf(n coordinator.Node) string {
 	return "TASK_STAGING"
 }
 
-// node is an element of the answer to GET /v1/nodes: the stored record, and what can be derived from it.
-type node struct {
+// Node is an element of the answer to GET /v1/nodes: the stored record, and what can be derived from it.
+type Node struct {
 	coordinator.Node
 	Name    string   `json:"name"`
 	Task    string   `json:"task,omitempty"` // of the latest launch
@@ -131,16 +131,24 @@ type node struct {
 
 func (a *server) nodes(*http.Request) (any, error) {
 	v, err := a.view()
-	nodes := make([]node, len(v.State.Nodes))
+	nodes := make([]Node, len(v.State.Nodes))
 	for i, n := range v.State.Nodes {
 		nodes[i] = nodeOf(v, n.ID)
 	}
 	return nodes, err
 }
 
-func nodeOf(v scheduler.View, id coordinator.NodeID) node {
+func (a *server) node(r *http.Request) (any, error) {
+	v, id, err := a.viewOf(r)
+	if err != nil {
+		return nil, err
+	}
+	return nodeOf(v, id), nil
+}
+
+func nodeOf(v scheduler.View, id coordinator.NodeID) Node {
 	framework := v.State.Framework
-	n := node{
+	n := Node{
 		Node: v.State.Nodes[id-1], Name: coordinator.NodeName(framework, id), Waits: waits(v, v.State.Nodes[id-1]),
 		Volumes: []string{
 			coordinator.VolumeName(framework, id, coordinator.Config), coordinator.VolumeName(framework, id, coordinator.Data),

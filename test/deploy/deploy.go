@@ -20,6 +20,8 @@ import (
 	"syscall"
 	"time"
 
+	"mooring/scheduler/api"
+	"mooring/scheduler/client"
 	"mooring/test/cell"
 )
 
@@ -90,8 +92,19 @@ func (d *Deployment) Start(ctx context.Context) error {
 	d.ended = make(chan error, 1)
 	go func(p *exec.Cmd, ended chan<- error) { ended <- p.Wait() }(d.process, d.ended)
 	return d.Await(ctx, "the scheduler to be ready", func(ctx context.Context) error {
-		return d.ask(ctx, "http://"+d.cell.Scheduler+"/readyz", nil)
+		return d.tell(ctx, func(ctx context.Context, c *client.Client) error { return c.Ready(ctx) })
 	})
+}
+
+// tell asks the scheduler something, or gives it an order.
+func (d *Deployment) tell(ctx context.Context, what func(context.Context, *client.Client) error) error {
+	c, err := client.New(d.cell.Scheduler, d.client.Transport)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	return what(ctx, c)
 }
 
 // Kill ends the scheduler as a crash does.
@@ -117,10 +130,12 @@ func (d *Deployment) end(signal syscall.Signal) error {
 
 // Remove stops the scheduler, has the Mesos master end the framework, and waits until no container of it is left.
 func (d *Deployment) Remove(ctx context.Context) error {
-	var cluster struct {
-		FrameworkID string `json:"framework_id"`
-	}
-	if err := d.ask(ctx, "http://"+d.cell.Scheduler+"/v1/cluster", &cluster); err != nil {
+	var cluster api.Cluster
+	err := d.tell(ctx, func(ctx context.Context, c *client.Client) (err error) {
+		cluster, err = c.Cluster(ctx)
+		return err
+	})
+	if err != nil {
 		return err
 	}
 	if err := d.Stop(); err != nil {
@@ -177,20 +192,12 @@ func (d *Deployment) OneCopyEach(ctx context.Context, nodes int) error {
 	return nil
 }
 
-// Node is what the scheduler's API says of one node.
+// Node is what the scheduler says of one node, with its ID, epoch and phase as plain values.
 type Node struct {
-	ID    int    `json:"id"`
-	Epoch int    `json:"epoch"`
-	Phase string `json:"phase"`
-	Place struct {
-		Host     string `json:"host"`
-		HTTPPort int    `json:"http_port"`
-	} `json:"place"`
-	Ready   bool     `json:"ready"`
-	Volumes []string `json:"volumes"`
-	Held    string   `json:"held"`
-	Waits   string   `json:"waits"`
-	Problem string   `json:"problem"`
+	api.Node
+	ID    int
+	Epoch int
+	Phase string
 }
 
 // HTTP is the address of the node's Elasticsearch.
@@ -216,22 +223,38 @@ func (d *Deployment) Backends(ctx context.Context, n Node) ([]string, error) {
 // Nodes asks the scheduler for its nodes, lowest ID first.
 func (d *Deployment) Nodes(ctx context.Context) ([]Node, error) {
 	var nodes []Node
-	err := d.ask(ctx, "http://"+d.cell.Scheduler+"/v1/nodes", &nodes)
+	err := d.tell(ctx, func(ctx context.Context, c *client.Client) error {
+		all, err := c.Nodes(ctx)
+		for _, n := range all {
+			nodes = append(nodes, Node{Node: n, ID: int(n.ID), Epoch: int(n.Epoch), Phase: string(n.Phase)})
+		}
+		return err
+	})
 	return nodes, err
 }
 
 // Scale sets the number of nodes.
 func (d *Deployment) Scale(ctx context.Context, nodes int) error {
-	body, err := json.Marshal(map[string]int{"value": nodes})
-	if err != nil {
-		return err
-	}
-	return d.send(ctx, http.MethodPut, "http://"+d.cell.Scheduler+"/v1/cluster/elasticsearchNodes", body)
+	return d.tell(ctx, func(ctx context.Context, c *client.Client) error { return c.Scale(ctx, nodes) })
 }
 
-// Order posts an operator's order for a node: restart, retire, keep or forgive.
+// Order gives an operator's order for a node: restart, retire, keep or forgive.
 func (d *Deployment) Order(ctx context.Context, node int, order string) error {
-	return d.send(ctx, http.MethodPost, fmt.Sprintf("http://%s/v1/nodes/%d/%s", d.cell.Scheduler, node, order), nil)
+	return d.tell(ctx, func(ctx context.Context, c *client.Client) error {
+		_, err := c.Order(ctx, node, order)
+		return err
+	})
+}
+
+// Operate runs an operator's order, `mooring ARGS`, inside the cell and returns what it prints.
+func (d *Deployment) Operate(ctx context.Context, args ...string) (string, error) {
+	order := d.cell.Command(ctx, d.options.Binary, args...)
+	order.Env = append(order.Environ(), "MOORING_SCHEDULER=http://"+d.cell.Scheduler)
+	out, err := order.CombinedOutput()
+	if err != nil {
+		err = fmt.Errorf("mooring %s: %w: %s", strings.Join(args, " "), err, out)
+	}
+	return string(out), err
 }
 
 // AwaitNodes waits until so many nodes are ready and returns all.

@@ -1,0 +1,264 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/alecthomas/kong"
+
+	"mooring/coordinator"
+	"mooring/scheduler/api"
+	"mooring/scheduler/client"
+)
+
+// operatorFlags are those of every order to a running scheduler.
+type operatorFlags struct {
+	Scheduler string `help:"Address of the scheduler's HTTP API. Default: http://127.0.0.1:31100." default:"http://127.0.0.1:31100" placeholder:"URL"`
+	JSON      bool   `help:"Print JSON." name:"json" env:"-"`
+}
+
+func (f *operatorFlags) client() (*client.Client, error) { return client.New(f.Scheduler, nil) }
+
+// nodeArgument names the node that an order is for.
+type nodeArgument struct {
+	Node int `arg:"" help:"The node's ID, a number from 1."`
+}
+
+// order gives an order for one node and says what comes of it.
+func (f *operatorFlags) order(ctx context.Context, k *kong.Context, id int, verb string, says func(api.Node) string) error {
+	c, err := f.client()
+	if err != nil {
+		return err
+	}
+	n, err := c.Order(ctx, id, verb)
+	if err != nil {
+		return err
+	}
+	return show(k.Stdout, f.JSON, n, func(w io.Writer) { fmt.Fprintln(w, says(n)) })
+}
+
+type statusCommand struct {
+	operatorFlags `embed:""`
+}
+
+// errProblems makes the exit status tell scripts that not all is well.
+var errProblems = errors.New("not all is well")
+
+// Run prints what there is and what is wrong; the latter is an error.
+func (c *statusCommand) Run(ctx context.Context, k *kong.Context) error {
+	asked, err := c.client()
+	if err != nil {
+		return err
+	}
+	s, err := asked.Status(ctx)
+	if err != nil {
+		return err
+	}
+	err = show(k.Stdout, c.JSON, s, func(w io.Writer) { writeStatus(w, s) })
+	if err == nil && len(s.Problems) > 0 {
+		err = errProblems
+	}
+	return err
+}
+
+func writeStatus(w io.Writer, s api.Status) {
+	fmt.Fprintf(w, "framework %s (%s) at Mesos master %s: %d of %d nodes are ready\n\n", s.Framework, orNone(s.FrameworkID), orNone(s.Master), s.Ready, s.Target)
+	writeNodes(w, s.Nodes)
+	for _, p := range s.Problems {
+		about := ""
+		if p.Node != 0 {
+			about = fmt.Sprintf("node %d: ", p.Node)
+		}
+		fmt.Fprintf(w, "\n%s%s\n  to do: %s\n", about, p.What, p.Do)
+	}
+	if len(s.Problems) == 0 {
+		fmt.Fprintln(w, "\nall is well")
+	}
+}
+
+func orNone(text string) string {
+	if text == "" {
+		return "none"
+	}
+	return text
+}
+
+func writeNodes(w io.Writer, nodes []api.Node) {
+	fmt.Fprintln(w, "NODE\tEPOCH\tPHASE\tFOR\tHOST\tAGENT\tVOLUMES\tHELD BY\tWAITS")
+	for _, n := range nodes {
+		fmt.Fprintf(w, "%d\t%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", n.ID, n.Epoch, phase(n), since(n.Since), orDash(n.Place.Host), orDash(n.Place.Agent),
+			strings.Join(n.Volumes, ","), orDash(holderOf(n)), n.Waits)
+	}
+}
+
+// phase is the node's phase and what an operator wants of it.
+func phase(n api.Node) string {
+	text := string(n.Phase)
+	if n.Phase == coordinator.Running && n.Ready {
+		text = "ready"
+	}
+	if n.Intent != coordinator.Keep {
+		text += fmt.Sprintf(" (%s)", n.Intent)
+	}
+	return text
+}
+
+// since is how long ago something was, in two units at most.
+func since(t time.Time) string {
+	d := time.Since(t)
+	switch {
+	case t.IsZero():
+		return "-"
+	case d >= 48*time.Hour:
+		return fmt.Sprintf("%dd", int(d.Hours())/24)
+	case d >= time.Hour:
+		return strings.TrimSuffix(d.Round(time.Minute).String(), "0s")
+	}
+	return d.Round(time.Second).String()
+}
+
+// holderOf is who had the node's volumes last: the host in the words of its driver, as far as it is known.
+func holderOf(n api.Node) string {
+	h := n.Holder
+	name := h.Host
+	if name == "" && h.Agent != "" {
+		name = "agent " + h.Agent
+	}
+	switch {
+	case name == "":
+		return ""
+	case h.Gone:
+		return name + ", gone for good"
+	case n.Phase == coordinator.Vacant:
+		return ""
+	}
+	return name
+}
+
+type nodesCommand struct {
+	Node          int `arg:"" optional:"" help:"Show everything about this one."`
+	operatorFlags `embed:""`
+}
+
+// Run prints a table, or one line for each thing known of a node.
+func (c *nodesCommand) Run(ctx context.Context, k *kong.Context) error {
+	asked, err := c.client()
+	if err != nil {
+		return err
+	}
+	if c.Node != 0 {
+		n, err := asked.Node(ctx, c.Node)
+		if err != nil {
+			return err
+		}
+		return show(k.Stdout, c.JSON, n, func(w io.Writer) { writeNode(w, n) })
+	}
+	nodes, err := asked.Nodes(ctx)
+	if err != nil {
+		return err
+	}
+	return show(k.Stdout, c.JSON, nodes, func(w io.Writer) { writeNodes(w, nodes) })
+}
+
+func writeNode(w io.Writer, n api.Node) {
+	rows := [][2]string{
+		{"node", fmt.Sprint(n.ID)}, {"name", n.Name}, {"phase", phase(n)}, {"since", n.Since.Format("2006-01-02 15:04:05 MST")},
+		{"epoch", fmt.Sprint(n.Epoch)}, {"task", n.Task}, {"version", n.Version}, {"host", n.Place.Host}, {"agent", n.Place.Agent},
+		{"HTTP", address(n.Place.Host, n.Place.HTTPPort)}, {"transport", address(n.Place.Host, n.Place.TransportPort)}, {"zone", n.Place.Zone},
+	}
+	for _, name := range n.Volumes {
+		rows = append(rows, [2]string{"volume", name + heldBy(n)})
+	}
+	rows = append(rows, [2]string{"waits", n.Waits}, [2]string{"latest failure", n.Problem})
+	for _, row := range rows {
+		if row[1] != "" {
+			fmt.Fprintf(w, "%s\t%s\n", row[0], row[1])
+		}
+	}
+}
+
+func address(host string, port int) string {
+	if port == 0 {
+		return ""
+	}
+	return coordinator.Address(host, port)
+}
+
+func heldBy(n api.Node) string {
+	if h := holderOf(n); h != "" {
+		return fmt.Sprintf(", held by %s (epoch %d of the node)", h, n.Holder.Epoch)
+	}
+	return ""
+}
+
+type scaleCommand struct {
+	Nodes         int `arg:"" help:"How many nodes are wanted, 1 to 10000."`
+	operatorFlags `embed:""`
+}
+
+// Run sets the target.
+func (c *scaleCommand) Run(ctx context.Context, k *kong.Context) error {
+	asked, err := c.client()
+	if err != nil {
+		return err
+	}
+	if err := asked.Scale(ctx, c.Nodes); err != nil {
+		return err
+	}
+	return show(k.Stdout, c.JSON, map[string]int{"value": c.Nodes}, func(w io.Writer) {
+		fmt.Fprintf(w, "%d nodes are wanted; nodes that are stopped for that keep their volumes\n", c.Nodes)
+	})
+}
+
+type restartCommand struct {
+	nodeArgument  `embed:""`
+	operatorFlags `embed:""`
+}
+
+// Run gives the order.
+func (c *restartCommand) Run(ctx context.Context, k *kong.Context) error {
+	return c.order(ctx, k, c.Node, "restart", func(n api.Node) string {
+		if n.Intent == coordinator.Restart {
+			return fmt.Sprintf("node %d is stopped and launched again, as epoch %d", n.ID, n.Epoch+1)
+		}
+		return fmt.Sprintf("node %d does not run: it is launched anyway", n.ID)
+	})
+}
+
+type retireCommand struct {
+	nodeArgument  `embed:""`
+	operatorFlags `embed:""`
+}
+
+// Run gives the order.
+func (c *retireCommand) Run(ctx context.Context, k *kong.Context) error {
+	return c.order(ctx, k, c.Node, "retire", func(n api.Node) string {
+		return fmt.Sprintf("node %d is stopped and not replaced; its volumes %s are kept", n.ID, strings.Join(n.Volumes, " and "))
+	})
+}
+
+type keepCommand struct {
+	nodeArgument  `embed:""`
+	operatorFlags `embed:""`
+}
+
+// Run gives the order.
+func (c *keepCommand) Run(ctx context.Context, k *kong.Context) error {
+	return c.order(ctx, k, c.Node, "keep", func(n api.Node) string { return fmt.Sprintf("node %d is to run", n.ID) })
+}
+
+type forgiveCommand struct {
+	nodeArgument  `embed:""`
+	operatorFlags `embed:""`
+}
+
+// Run gives the order.
+func (c *forgiveCommand) Run(ctx context.Context, k *kong.Context) error {
+	return c.order(ctx, k, c.Node, "forgive", func(n api.Node) string {
+		return fmt.Sprintf("node %d may be launched anywhere (it is %s now)", n.ID, n.Phase)
+	})
+}

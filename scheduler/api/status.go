@@ -1,0 +1,111 @@
+package api
+
+import (
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"time"
+
+	"mooring/coordinator"
+	"mooring/scheduler"
+)
+
+// joinTime is what a node may take to join its cluster before an operator should look at it.
+const joinTime = 5 * time.Minute
+
+// Status is the answer to GET /v1/status: what an operator must know, and what to do about it.
+type Status struct {
+	Framework   string    `json:"framework"`
+	FrameworkID string    `json:"framework_id"`
+	ClusterUUID string    `json:"cluster_uuid"`
+	Master      string    `json:"master"` // leading Mesos master; empty: no subscription
+	Target      int       `json:"target"`
+	Ready       int       `json:"ready"` // nodes that have joined the cluster
+	Problems    []Problem `json:"problems"`
+	Nodes       []Node    `json:"nodes"`
+}
+
+// Problem is something that is wrong, and what an operator can do about it.
+type Problem struct {
+	Node coordinator.NodeID `json:"node,omitempty"` // 0: it is about no node in particular
+	What string             `json:"what"`
+	Do   string             `json:"do"`
+}
+
+func (a *server) status(*http.Request) (any, error) {
+	v, err := a.view()
+	if err != nil {
+		return nil, err
+	}
+	s := Status{
+		Framework: v.State.Framework, FrameworkID: v.State.FrameworkID, ClusterUUID: v.State.ClusterUUID, Master: v.Subscribed,
+		Target: v.State.Target, Problems: append([]Problem{}, problemsOfAll(v)...), Nodes: []Node{},
+	}
+	for i, wanted := range v.State.Wanted() {
+		n := v.State.Nodes[i]
+		s.Nodes = append(s.Nodes, nodeOf(v, n.ID))
+		if n.Ready {
+			s.Ready++
+		}
+		if what, do := problemOf(v, n, wanted); what != "" {
+			s.Problems = append(s.Problems, Problem{Node: n.ID, What: what, Do: do})
+		}
+	}
+	return s, nil
+}
+
+// problemsOfAll are those of no node in particular.
+func problemsOfAll(v scheduler.View) []Problem {
+	var all []Problem
+	if v.StoreError != "" {
+		all = append(all, Problem{What: v.StoreError, Do: "mend the store: until then nothing is launched, and no order is taken"})
+	}
+	if v.Subscribed == "" {
+		all = append(all, Problem{
+			What: "no subscription with a Mesos master: nodes go on, but none is launched or ended",
+			Do:   "see that a master leads and that the scheduler reaches it (--master); its log says why it does not",
+		})
+	}
+	for _, id := range slices.Sorted(maps.Keys(v.State.Agents)) {
+		if a := v.State.Agents[id]; time.Until(a.NotBefore) > 0 && len(a.Failed) > 1 {
+			all = append(all, Problem{
+				What: fmt.Sprintf("agent %s is left alone for %s: nodes %v failed there", id, time.Until(a.NotBefore).Round(time.Second), a.Failed),
+				Do:   "look at its Docker engine and volume driver",
+			})
+		}
+	}
+	return all
+}
+
+// problemOf says what is wrong with a node, and what to do; nothing if nothing is.
+func problemOf(v scheduler.View, n coordinator.Node, wanted bool) (what, do string) {
+	why, since := waits(v, n), time.Since(n.Since).Round(time.Second)
+	switch {
+	case n.Held != "":
+		return n.Held, fmt.Sprintf("find out where its documents are; `mooring forgive %d` lets it begin with an empty data volume", n.ID)
+	case n.Phase == coordinator.Lost && (n.AgentGone || !v.Rules.Fencing):
+		return fmt.Sprintf("may still run on agent %s (%s), which Mesos lost: %s", n.Place.Agent, n.Place.Host, orText(why, "no offer so far")), comeBack(n)
+	case wanted && n.Phase == coordinator.Vacant && n.Loose && !v.Rules.Fencing:
+		return fmt.Sprintf("a container of it may still run on agent %s (%s): %s", n.Place.Agent, n.Place.Host, orText(why, "no offer so far")), comeBack(n)
+	case wanted && n.Phase == coordinator.Vacant && n.Failures > 0:
+		return why, fmt.Sprintf("it is tried again by itself; the sandbox of task %s in Mesos has its log", coordinator.TaskID(v.State.Framework, n.ID, n.Epoch))
+	case wanted && (n.Phase == coordinator.Vacant || n.Phase == coordinator.Lost):
+		return orText(why, "waits for an offer"), "give Mesos agents that fit, or want fewer nodes (`mooring scale`)"
+	case wanted && n.Phase == coordinator.Running && !n.Ready && since > joinTime:
+		return fmt.Sprintf("runs for %s but has joined no cluster", since), "look at its log: `docker logs` on " + n.Place.Host
+	}
+	return "", ""
+}
+
+// comeBack is what frees a node whose agent is silent.
+func comeBack(n coordinator.Node) string {
+	return fmt.Sprintf("bring the agent back, or mark it gone in Mesos; if you know that the node does not run: `mooring forgive %d`", n.ID)
+}
+
+func orText(text, otherwise string) string {
+	if text == "" {
+		return otherwise
+	}
+	return text
+}

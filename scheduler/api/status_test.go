@@ -1,0 +1,93 @@
+package api_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"mooring/coordinator"
+	"mooring/scheduler"
+	"mooring/scheduler/api"
+)
+
+// well is a scheduler whose only node is ready.
+func well() *fake {
+	f := newFake()
+	f.view.State.Target, f.view.State.Nodes = 1, f.view.State.Nodes[:1]
+	f.view.State.Nodes[0].Holder = coordinator.Holder{Epoch: 4, Agent: "a1", Host: "h1"}
+	return f
+}
+
+func TestStatusShowsEveryNodeAndThatAllIsWell(t *testing.T) {
+	var s api.Status
+	get(t, well(), "/v1/status", &s)
+	assert.Equal(t, []any{"es", "id-1", "uuid-1", "master:5050", 1, 1}, []any{s.Framework, s.FrameworkID, s.ClusterUUID, s.Master, s.Target, s.Ready})
+	assert.Empty(t, s.Problems)
+	require.Len(t, s.Nodes, 1)
+	assert.Equal(t, "h1", s.Nodes[0].Holder.Host)
+	assert.Equal(t, []string{"es1config", "es1data"}, s.Nodes[0].Volumes)
+}
+
+func TestStatusSaysWhatIsWrongAndWhatToDo(t *testing.T) {
+	lost := func(n *coordinator.Node) { n.Phase, n.Ready, n.AgentGone, n.Problem = coordinator.Lost, false, true, "" }
+	for name, c := range map[string]struct {
+		change   func(v *scheduler.View, n *coordinator.Node)
+		what, do string
+		node     coordinator.NodeID
+	}{
+		"no master": {func(v *scheduler.View, _ *coordinator.Node) { v.Subscribed = "" },
+			"no subscription with a Mesos master: nodes go on, but none is launched or ended",
+			"see that a master leads and that the scheduler reaches it (--master); its log says why it does not", 0},
+		"no store": {func(v *scheduler.View, _ *coordinator.Node) { v.StoreError = "save state: disk full" },
+			"save state: disk full", "mend the store: until then nothing is launched, and no order is taken", 0},
+		"agent set aside": {func(v *scheduler.View, _ *coordinator.Node) {
+			v.State.Agents = map[string]coordinator.Agent{"a9": {NotBefore: time.Now().Add(30 * time.Minute), Failed: []coordinator.NodeID{1, 2, 3}}}
+		}, "agent a9 is left alone for 30m0s: nodes [1 2 3] failed there", "look at its Docker engine and volume driver", 0},
+		"held": {func(_ *scheduler.View, n *coordinator.Node) { n.Held = "volume es1data is empty" },
+			"volume es1data is empty", "find out where its documents are; `mooring forgive 1` lets it begin with an empty data volume", 1},
+		"lost": {func(_ *scheduler.View, n *coordinator.Node) { lost(n) },
+			"may still run on agent a1 (10.0.0.1), which Mesos lost: lost, and no offer so far: ",
+			"bring the agent back, or mark it gone in Mesos; if you know that the node does not run: `mooring forgive 1`", 1},
+		"loose": {func(v *scheduler.View, n *coordinator.Node) {
+			v.Rules.Fencing, n.Phase, n.Ready, n.Loose = false, coordinator.Vacant, false, true
+		}, "a container of it may still run on agent a1 (10.0.0.1): no offer so far",
+			"bring the agent back, or mark it gone in Mesos; if you know that the node does not run: `mooring forgive 1`", 1},
+		"failing": {func(_ *scheduler.View, n *coordinator.Node) {
+			n.Phase, n.Ready, n.Failures, n.Problem, n.NotBefore = coordinator.Vacant, false, 2, "no such image", time.Now().Add(time.Hour)
+		}, "next try in 1h0m0s after 2 failure(s): no such image", "it is tried again by itself; the sandbox of task es-1-4 in Mesos has its log", 1},
+		"no offer": {func(v *scheduler.View, n *coordinator.Node) {
+			n.Phase, n.Ready = coordinator.Vacant, false
+			v.Notes[1] = coordinator.Note{Node: 1, Text: "no offer fits: 14 with less than 2 ports"}
+		}, "no offer fits: 14 with less than 2 ports", "give Mesos agents that fit, or want fewer nodes (`mooring scale`)", 1},
+		"does not join": {func(_ *scheduler.View, n *coordinator.Node) { n.Ready, n.Since = false, time.Now().Add(-time.Hour) },
+			"runs for 1h0m0s but has joined no cluster", "look at its log: `docker logs` on 10.0.0.1", 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := well()
+			f.view.Rules.Fencing = true
+			c.change(&f.view, &f.view.State.Nodes[0])
+			var s api.Status
+			get(t, f, "/v1/status", &s)
+			assert.Equal(t, []api.Problem{{Node: c.node, What: c.what, Do: c.do}}, s.Problems)
+		})
+	}
+}
+
+func TestANodeThatIsNotWantedIsNoProblem(t *testing.T) {
+	f := well()
+	f.view.State.Nodes[0].Phase, f.view.State.Nodes[0].Ready, f.view.State.Nodes[0].Intent = coordinator.Vacant, false, coordinator.Retire
+	var s api.Status
+	get(t, f, "/v1/status", &s)
+	assert.Empty(t, s.Problems)
+}
+
+func TestOneNode(t *testing.T) {
+	var n api.Node
+	get(t, newFake(), "/v1/nodes/1", &n)
+	assert.Equal(t, "es1", n.Name)
+	status, body := ask(t, newFake(), "GET", "/v1/nodes/4", "")
+	assert.Equal(t, 404, status)
+	assert.Contains(t, body, "node 4: there are nodes 1 to 3")
+}
