@@ -43,6 +43,8 @@ type commandLine struct {
 	Retire  retireCommand  `cmd:"" group:"operators" help:"Stop a node for good and want one less. Its volumes are kept."`
 	Keep    keepCommand    `cmd:"" group:"operators" help:"Take back the order to restart or to retire a node."`
 	Forgive forgiveCommand `cmd:"" group:"operators" help:"Free a node that waits for your word: that it does not run, or may begin anew."`
+
+	Uninstall uninstallCommand `cmd:"" group:"operators" help:"Stop all nodes and have Mesos forget the framework. The volumes are kept."`
 }
 
 // exitUnreachable is the exit status when no scheduler answers; 1 is that of all other errors.

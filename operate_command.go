@@ -262,3 +262,32 @@ func (c *forgiveCommand) Run(ctx context.Context, k *kong.Context) error {
 		return fmt.Sprintf("node %d may be launched anywhere (it is %s now)", n.ID, n.Phase)
 	})
 }
+
+type uninstallCommand struct {
+	Yes           bool `help:"Do it. There is no way back but to install the framework anew." env:"-"`
+	operatorFlags `embed:""`
+}
+
+// Run gives the order once it is certain that it is meant.
+func (c *uninstallCommand) Run(ctx context.Context, k *kong.Context) error {
+	asked, err := c.client()
+	if err != nil {
+		return err
+	}
+	cluster, err := asked.Cluster(ctx)
+	if err != nil {
+		return err
+	}
+	if !c.Yes {
+		return fmt.Errorf("uninstall stops all nodes of framework %s, of which %d are ready, and has Mesos forget it; the volumes are kept. If that is meant, give --yes",
+			cluster.Framework, cluster.Ready)
+	}
+	s, err := asked.Uninstall(ctx, cluster.Framework)
+	if err != nil {
+		return err
+	}
+	return show(k.Stdout, c.JSON, s, func(w io.Writer) {
+		fmt.Fprintf(w, "framework %s is uninstalled: its nodes are stopped, then Mesos forgets it and the scheduler ends. `mooring status` shows how far it is.\n"+
+			"The volumes are kept: `mooring volumes rm` on a host removes them, `mooring scheduler --new-framework` takes them up again\n", s.Framework)
+	})
+}

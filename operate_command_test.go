@@ -75,6 +75,9 @@ func TestOrdersToAScheduler(t *testing.T) {
 		{[]string{"keep", "1"}, "node 1 is to run\n", ""},
 		{[]string{"retire", "1"}, "node 1 is stopped and not replaced; its volumes es1config and es1data are kept\n", ""},
 		{[]string{"forgive", "2"}, "node 2 may be launched anywhere (it is vacant now)\n", ""},
+		{[]string{"uninstall"}, "", "uninstall stops all nodes of framework es, of which 1 are ready, and has Mesos forget it; the volumes are kept. If that is meant, give --yes"},
+		{[]string{"uninstall", "--yes"}, "framework es is uninstalled: its nodes are stopped, then Mesos forgets it and the scheduler ends. `mooring status` shows how far it is.\n" +
+			"The volumes are kept: `mooring volumes rm` on a host removes them, `mooring scheduler --new-framework` takes them up again\n", ""},
 		{[]string{"nodes", "--scheduler=h:1/x"}, "", `scheduler at "h:1": use http://HOST:PORT, where the scheduler listens (its --listen, by default port 31100), and nothing more`},
 	} {
 		out, err := order(t, row.args...)

@@ -135,7 +135,11 @@ func (c *schedulerCommand) Run(ctx context.Context, logger hclog.Logger) (err er
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return api.Serve(ctx, listener, handler) })
 	group.Go(func() error { return s.Run(ctx) })
-	return group.Wait()
+	if err := group.Wait(); !errors.Is(err, scheduler.ErrUninstalled) {
+		return err
+	}
+	logger.Info("end", "why", scheduler.ErrUninstalled.Error())
+	return nil
 }
 
 // alone keeps its state in a file.

@@ -41,7 +41,7 @@ func (t *turn) mayLaunch(n Node) bool {
 	case n.Held != "" || t.now.Before(n.NotBefore):
 		return false
 	case n.Phase == Vacant:
-		return t.state.launched() < t.state.Target
+		return t.state.Launched() < t.state.Target
 	default:
 		return n.Phase == Lost
 	}

@@ -88,6 +88,9 @@ type State struct {
 	Suppressed     bool             `json:"suppressed,omitempty"`      // offers were asked to stop
 	Wanting        int              `json:"wanting,omitempty"`         // nodes that an offer could start
 	Revived        time.Time        `json:"revived,omitzero"`          // latest request for offers
+	Removal        Removal          `json:"removal,omitempty"`         // how far an order to uninstall has come
+	Removing       time.Time        `json:"removing,omitzero"`         // when that stage began
+	TornDown       time.Time        `json:"torn_down,omitzero"`        // latest request to forget the framework
 	Nodes          []Node           `json:"-"`                         // stored one by one
 }
 
@@ -125,9 +128,13 @@ func (s *State) scale(target int) {
 	}
 }
 
-// Wanted tells by index which nodes are to run: the lowest IDs that are not retired, as many as the target says.
+// Wanted tells by index which nodes are to run: the lowest IDs that are not retired, as many as the target says; none once the
+// framework is to be uninstalled.
 func (s *State) Wanted() []bool {
 	wanted := make([]bool, len(s.Nodes))
+	if s.Removal != Installed {
+		return wanted
+	}
 	left := s.Target
 	for i, n := range s.Nodes {
 		wanted[i] = left > 0 && n.Intent != Retire
@@ -138,8 +145,8 @@ func (s *State) Wanted() []bool {
 	return wanted
 }
 
-// launched counts the nodes that run or may run.
-func (s *State) launched() int {
+// Launched counts the nodes that run or may run.
+func (s *State) Launched() int {
 	count := 0
 	for _, n := range s.Nodes {
 		if n.Phase != Vacant {

@@ -13,6 +13,7 @@ func (r Rules) Step(s State, e Event) (State, []Action) {
 	seeds := s.seeds()
 	t.take(e)
 	t.stopUnwanted()
+	t.tearDown()
 	t.askForOffers()
 	if after := t.state.seeds(); !slices.Equal(seeds, after) {
 		t.announce(after)
@@ -59,6 +60,12 @@ func (t *turn) take(e Event) {
 	case Forgive:
 		t.now = e.At
 		t.forgive(e)
+	case Uninstall:
+		t.now = e.At
+		t.uninstall()
+	case Removed:
+		t.now = e.At
+		t.removed()
 	default:
 		panic(fmt.Sprintf("coordinator: no rule for event %T", e))
 	}
@@ -70,6 +77,7 @@ func (t *turn) do(a ...Action) { t.actions = append(t.actions, a...) }
 func (t *turn) subscribed(e Subscribed) {
 	t.state.FrameworkID = e.FrameworkID
 	t.state.Subscribed = e.At
+	t.state.TornDown = time.Time{} // a request from before may have got lost
 	for i := range t.state.Nodes {
 		t.state.Nodes[i].Settled = t.state.Nodes[i].Phase == Vacant
 	}
@@ -137,12 +145,14 @@ func (t *turn) forgive(e Forgive) {
 	case n.Held != "":
 		n.Held, n.Joined = "", false
 	case n.Phase == Lost:
+		gone := n.AgentGone
 		t.vacate(n)
-		n.Loose = false
+		n.Loose, n.AgentGone = false, gone
 	default:
 		n.Loose = false
 	}
 	n.Failures, n.NotBefore = 0, time.Time{}
+	t.state.Wanting = 0 // what was refused for this node may fit it now: it is asked for again
 }
 
 // vacate frees a node's ID. Its epoch stays.

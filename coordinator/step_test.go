@@ -319,6 +319,23 @@ func TestScale(t *testing.T) {
 	assert.Len(t, of[coordinator.Kill](s.actions), 2)
 }
 
+func TestAForgivenNodeDoesNotWaitForAnAgentThatIsLost(t *testing.T) {
+	s := newScript(t, 1)
+	s.rules.Fencing = false
+	s.running(1)
+	s.play(coordinator.AgentLost{At: s.now, Agent: "a1"})
+	s.play(coordinator.Forgive{At: s.now, Node: 1})
+	assert.Equal(t, []string{"1@a2/2"}, launches(s.offer("a2")))
+}
+
+func TestAKillIsSentAgainWithTheNextSubscription(t *testing.T) {
+	s := newScript(t, 1).running(1)
+	s.after(time.Second).play(coordinator.Order{At: s.now, Node: 1, Intent: coordinator.Retire})
+	got := s.after(time.Second).play(coordinator.Subscribed{At: s.now, FrameworkID: "f1"})
+	assert.Len(t, of[coordinator.Kill](got), 1, "whoever saved that it was sent may have died before it was")
+	assert.Empty(t, of[coordinator.Kill](s.after(9*time.Second).tick()))
+}
+
 func TestRestartStopsANodeOnce(t *testing.T) {
 	s := newScript(t, 1).running(1)
 	got := s.play(coordinator.Order{At: s.now, Node: 1, Intent: coordinator.Restart})

@@ -66,12 +66,17 @@ func (t *turn) stopUnwanted() {
 	for i := range t.state.Nodes {
 		n := &t.state.Nodes[i]
 		stop := !wanted[i] || n.Intent == Restart || n.Held != ""
-		if !stop || n.Phase == Vacant || n.AgentGone || t.now.Sub(n.Killed) < killEvery {
+		if !stop || n.Phase == Vacant || n.AgentGone || t.killedLately(*n) {
 			continue
 		}
 		n.Killed = t.now
 		t.kill(t.task(*n))
 	}
+}
+
+// killedLately tells whether a kill may be on its way. One from before the subscription may never have been sent.
+func (t *turn) killedLately(n Node) bool {
+	return t.now.Sub(n.Killed) < killEvery && !n.Killed.Before(t.state.Subscribed)
 }
 
 // askForOffers asks for offers when a node could use one, and asks for peace when none can.
@@ -96,7 +101,7 @@ func (t *turn) askForOffers() {
 // from outside, that is, once a backoff is over.
 func (t *turn) wanting() (count int, ever bool) {
 	wanted := t.state.Wanted()
-	room := t.state.Target - t.state.launched()
+	room := t.state.Target - t.state.Launched()
 	for i, n := range t.state.Nodes {
 		switch {
 		case !wanted[i] || n.Held != "" || n.Phase == Claimed || n.Phase == Running:

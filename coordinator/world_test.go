@@ -27,6 +27,7 @@ type world struct {
 	reports []coordinator.Report
 	offered map[string]bool // offers that wait for an answer
 	epochs  map[coordinator.NodeID]uint64
+	torn    bool // the master was told to forget the framework
 	counter int
 }
 
@@ -94,8 +95,21 @@ func (w *world) perform(actions []coordinator.Action) {
 			}
 		case coordinator.Reconcile:
 			w.reconcile(a.Tasks)
+		case coordinator.Teardown:
+			w.tearDown()
 		}
 	}
+}
+
+// tearDown ends all tasks unseen. Of what an executor accounts for, in its current epoch, nothing may be left by then.
+func (w *world) tearDown() {
+	for id, task := range w.tasks {
+		_, epoch, _ := coordinator.ParseTaskID("es", id)
+		current := w.saved.Nodes[task.node-1].Epoch == epoch
+		require.False(w.t, task.alive && task.known && current, "%s runs when the framework is torn down", id)
+		task.alive = false
+	}
+	w.torn, w.reports = true, nil
 }
 
 // launch may be lost on its way. Where it arrives, the executor first stops what an older epoch left on that host.
@@ -170,6 +184,9 @@ func (w *world) check(before, after coordinator.State, e coordinator.Event, acti
 }
 
 func (w *world) checkLaunches(before, after coordinator.State, launched []coordinator.Launch) {
+	if before.Removal != coordinator.Installed {
+		require.Empty(w.t, launched, "nothing is launched any more")
+	}
 	hosts := map[string]int{}
 	for _, n := range after.Nodes {
 		if n.Phase != coordinator.Vacant {
@@ -248,7 +265,22 @@ func (w *world) writers() map[coordinator.NodeID]int {
 
 func (w *world) subscribe(*rapid.T) {
 	w.offered = map[string]bool{}
-	w.take(coordinator.Subscribed{At: w.now, FrameworkID: "f"})
+	w.take(w.subscription())
+}
+
+// subscription is what comes of subscribing.
+func (w *world) subscription() coordinator.Event {
+	if w.torn {
+		return coordinator.Removed{At: w.now}
+	}
+	return coordinator.Subscribed{At: w.now, FrameworkID: "f"}
+}
+
+// uninstall is rare: little happens after it.
+func (w *world) uninstall(t *rapid.T) {
+	if rapid.IntRange(0, 9).Draw(t, "whether") == 0 {
+		w.take(coordinator.Uninstall{At: w.now})
+	}
 }
 
 func (w *world) offer(t *rapid.T) {
@@ -395,7 +427,7 @@ func (w *world) happenings() map[string]func(*rapid.T) {
 	return map[string]func(*rapid.T){
 		"subscribe": w.subscribe, "offer": w.offer, "offer again": w.offer, "deliver": w.deliver, "deliver more": w.deliver, "deliver all": w.deliverAll,
 		"drop": w.drop, "tick": w.tick, "cut": w.cut, "join": w.join, "die": w.die, "revive": w.revive, "crash": w.crash, "orphan": w.orphan, "mark gone": w.markGone,
-		"scale": w.scale, "order": w.order,
+		"scale": w.scale, "order": w.order, "uninstall": w.uninstall,
 	}
 }
 
@@ -433,6 +465,12 @@ func TestWhateverHappenedTheNodesComeBack(t *testing.T) {
 		for id, n := range w.saved.Nodes {
 			require.Empty(t, n.Held, "node %d", id+1)
 		}
+		if w.saved.Removal != coordinator.Installed {
+			require.Equal(t, coordinator.Uninstalled, w.saved.Removal)
+			require.Zero(t, count(w.saved))
+			require.Empty(t, w.writers())
+			return
+		}
 		require.Equal(t, min(w.saved.Target, len(w.up)), count(w.saved))
 		for id, writers := range w.writers() {
 			require.Equal(t, 1, writers, "node %d", id)
@@ -455,7 +493,7 @@ func (w *world) heal() {
 		w.check(before, w.saved, e, actions)
 		w.perform(actions)
 	}
-	step(coordinator.Subscribed{At: w.now, FrameworkID: "f"})
+	step(w.subscription())
 	for range 60 {
 		w.now = w.now.Add(31 * time.Second)
 		step(coordinator.Tick{At: w.now})
@@ -468,12 +506,16 @@ func (w *world) heal() {
 		for _, task := range w.listed() {
 			w.say(task, coordinator.Alive)
 		}
-		for ; len(w.reports) > 0; w.reports = w.reports[1:] {
+		for len(w.reports) > 0 {
 			r := w.reports[0]
+			w.reports = w.reports[1:]
 			if r.At = w.now; !w.outOfDate(r) {
 				step(r)
 			}
 		}
+	}
+	if w.torn {
+		step(w.subscription())
 	}
 }
 

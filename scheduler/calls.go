@@ -65,6 +65,8 @@ func (o Options) call(a coordinator.Action, offers map[string]*mesos.Offer) (*v1
 		return calls.Revive(), nil
 	case coordinator.Seeds:
 		return seeds(a)
+	case coordinator.Teardown:
+		return &v1.Call{Type: v1.Call_TEARDOWN}, nil
 	case coordinator.Note:
 		return nil, nil
 	}

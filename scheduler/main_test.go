@@ -32,6 +32,7 @@ type rig struct {
 	options   scheduler.Options
 	scheduler *scheduler.Scheduler
 	stop      func() // ends the scheduler; no error is expected of it
+	end       func() error
 	result    chan error
 }
 
@@ -75,11 +76,15 @@ func (r *rig) startWith(masters ...string) {
 	result := make(chan error, 1)
 	r.result = result
 	go func(s *scheduler.Scheduler) { result <- s.Run(ctx) }(r.scheduler)
+	r.end = func() error {
+		cancel()
+		err := <-result
+		result <- nil // for the cleanup
+		return err
+	}
 	r.stop = func() {
 		r.t.Helper()
-		cancel()
-		require.NoError(r.t, <-result)
-		result <- nil
+		require.NoError(r.t, r.end())
 	}
 	r.t.Cleanup(func() {
 		cancel()

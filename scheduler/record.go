@@ -24,6 +24,8 @@ func (l *loop) record(a coordinator.Action) {
 	case coordinator.Reconcile:
 		count("mooring_reconciliations_total", 1)
 		l.log.Debug("reconciling", "tasks", len(a.Tasks))
+	case coordinator.Teardown:
+		l.log.Info("no node runs any more: Mesos is told to forget the framework")
 	case coordinator.Note:
 		l.note(a)
 	}

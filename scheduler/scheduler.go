@@ -40,8 +40,12 @@ func New(masters []string, rules coordinator.Rules, store Store, options Options
 	return &Scheduler{masters: find, rules: rules, store: store, options: options, orders: make(chan order), ended: make(chan struct{})}, nil
 }
 
-// Run schedules until ctx ends, then returns nil and leaves all tasks running: the next one takes them up again. It returns an
-// error if the store can't be read, or if Mesos refuses this scheduler for good. It is called once.
+// ErrUninstalled says that an operator's order to uninstall the framework was carried out to its end.
+var ErrUninstalled = errors.New("the framework is uninstalled; the volumes of its nodes are kept")
+
+// Run schedules until ctx ends, then returns nil and leaves all tasks running: the next one takes them up again. It returns
+// an error if the store can't be read, or if Mesos refuses this scheduler for good, and ErrUninstalled after the framework's end.
+// It is called once.
 func (s *Scheduler) Run(ctx context.Context) error {
 	defer close(s.ended)
 	state, err := s.load(ctx)
@@ -59,7 +63,13 @@ func (s *Scheduler) Run(ctx context.Context) error {
 	group.Go(func() error { return found.run(ctx) })
 	group.Go(func() error { return sub.run(ctx) })
 	group.Go(func() error { return l.run(ctx, deliveries) })
-	return group.Wait()
+	if err := group.Wait(); !errors.Is(err, errRemoved) || l.state.Removal == coordinator.Installed {
+		return err
+	}
+	if err := l.handle(ctx, coordinator.Removed{At: wall(time.Now())}, nil); err != nil {
+		return err // the next Run hears from Mesos again that the framework is no more
+	}
+	return ErrUninstalled
 }
 
 func (s *Scheduler) load(ctx context.Context) (coordinator.State, error) {
@@ -67,9 +77,16 @@ func (s *Scheduler) load(ctx context.Context) (coordinator.State, error) {
 	if err != nil {
 		return state, fmt.Errorf("load state: %w", err)
 	}
+	if !s.options.NewFramework && state.Removal == coordinator.Uninstalled {
+		return state, fmt.Errorf("framework %s was uninstalled at %s: start once with --new-framework to install it again; nodes keep their IDs and volumes",
+			state.Framework, state.Removing.Format(time.RFC3339))
+	}
 	if s.options.NewFramework && state.FrameworkID != "" {
 		before := state
 		state.FrameworkID = ""
+		if state.Removal == coordinator.Uninstalled {
+			state.Removal = coordinator.Installed
+		}
 		if err := s.store.Save(ctx, before, state); err != nil {
 			return state, fmt.Errorf("forget framework ID %s: %w", before.FrameworkID, err)
 		}

@@ -27,14 +27,17 @@ const (
 // fatal is an error after which subscribing again would be wrong.
 type fatal struct{ error }
 
+// errRemoved says that Mesos does not know the framework any more.
+var errRemoved = errors.New("the framework is no longer known to Mesos")
+
 // masterError sorts out what the master says in an ERROR event before it ends the stream.
 func masterError(message string) error {
 	switch {
 	case strings.Contains(message, "failed over"):
 		return fatal{fmt.Errorf("another scheduler of this framework took over (%q): run one at a time", message)}
 	case strings.Contains(message, "has been removed"), strings.Contains(strings.ToLower(message), "completed framework"):
-		return fatal{fmt.Errorf("the framework is no longer known to Mesos (%q), which has ended its tasks: start once with "+
-			"--new-framework to register it anew; nodes keep their IDs and volumes", message)}
+		return fatal{fmt.Errorf("%w (%q), which has ended its tasks: start once with --new-framework to register it anew; "+
+			"nodes keep their IDs and volumes", errRemoved, message)}
 	}
 	return fmt.Errorf("master refuses: %s", message)
 }

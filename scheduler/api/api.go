@@ -76,6 +76,7 @@ func Handler(s Scheduler, o Options) (http.Handler, error) {
 		"GET /v1/nodes":                      api.nodes,
 		"GET /v1/nodes/{id}":                 api.node,
 		"POST /v1/nodes/{id}/{verb}":         api.order,
+		"POST /v1/uninstall":                 api.uninstall,
 		"/":                                  notFound,
 	} {
 		mux.Handle(pattern, api.answer(handle))
@@ -184,6 +185,9 @@ func (a *server) scale(r *http.Request) (any, error) {
 	if n < 1 || n > mostNodes {
 		return nil, bad("number of nodes %d: %s", n, nodesForm)
 	}
+	if err := a.installed(); err != nil {
+		return nil, err
+	}
 	if err := a.apply(r, coordinator.Scale{At: now(), Target: n}); err != nil {
 		return nil, err
 	}
@@ -215,10 +219,43 @@ func (a *server) order(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	if _, word := event.(coordinator.Forgive); !word {
+		if err := a.installed(); err != nil {
+			return nil, err
+		}
+	}
 	if err := a.apply(r, event); err != nil {
 		return nil, err
 	}
 	return nodeOf(a.scheduler.View(), id), nil
+}
+
+// installed refuses orders that a framework which is to go would not follow.
+func (a *server) installed() error {
+	v, err := a.view()
+	if err == nil && v.State.Removal != coordinator.Installed {
+		err = problem{http.StatusConflict, fmt.Sprintf("framework %s is being uninstalled: of orders only forgive is taken", v.State.Framework)}
+	}
+	return err
+}
+
+// uninstall wants the framework's name, so that nobody ends the wrong one.
+func (a *server) uninstall(r *http.Request) (any, error) {
+	v, err := a.view()
+	if err != nil {
+		return nil, err
+	}
+	var body struct {
+		Framework string `json:"framework"`
+	}
+	text, err := io.ReadAll(r.Body)
+	if err != nil || json.Unmarshal(text, &body) != nil || body.Framework != v.State.Framework {
+		return nil, bad("body %q: use {\"framework\": %q}, the name of the framework that is to go", text, v.State.Framework)
+	}
+	if err := a.apply(r, coordinator.Uninstall{At: now()}); err != nil {
+		return nil, err
+	}
+	return a.status(r)
 }
 
 func orderEvent(verb string, id coordinator.NodeID) (coordinator.Event, error) {

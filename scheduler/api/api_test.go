@@ -179,6 +179,31 @@ func TestOrders(t *testing.T) {
 	}
 }
 
+func TestUninstallWantsTheFrameworksName(t *testing.T) {
+	f := newFake()
+	status, body := ask(t, f, "POST", "/v1/uninstall", `{"framework":"logs"}`)
+	assert.Equal(t, http.StatusBadRequest, status)
+	assert.Contains(t, body, `use {\"framework\": \"es\"}, the name of the framework that is to go`)
+	assert.Empty(t, f.orders)
+	status, body = ask(t, f, "POST", "/v1/uninstall", `{"framework":"es"}`)
+	require.Equal(t, http.StatusOK, status, body)
+	require.Len(t, f.orders, 1)
+	assert.IsType(t, coordinator.Uninstall{}, f.orders[0])
+}
+
+func TestAFrameworkThatGoesTakesNoOtherOrders(t *testing.T) {
+	f := newFake()
+	f.view.State.Removal = coordinator.Stopping
+	for _, order := range [][3]string{{"PUT", "/v1/cluster/elasticsearchNodes", "4"}, {"POST", "/v1/nodes/1/restart", ""}, {"POST", "/v1/nodes/1/retire", ""}, {"POST", "/v1/nodes/1/keep", ""}} {
+		status, body := ask(t, f, order[0], order[1], order[2])
+		assert.Equal(t, http.StatusConflict, status, order)
+		assert.Contains(t, body, "framework es is being uninstalled: of orders only forgive is taken")
+	}
+	assert.Empty(t, f.orders)
+	status, _ := ask(t, f, "POST", "/v1/nodes/1/forgive", "")
+	assert.Equal(t, http.StatusOK, status, "without it the end may be waited for in vain")
+}
+
 func intends(i coordinator.Intent) func(coordinator.Event) bool {
 	return func(e coordinator.Event) bool {
 		o, ok := e.(coordinator.Order)

@@ -21,7 +21,8 @@ type Status struct {
 	ClusterUUID string    `json:"cluster_uuid"`
 	Master      string    `json:"master"` // leading Mesos master; empty: no subscription
 	Target      int       `json:"target"`
-	Ready       int       `json:"ready"` // nodes that have joined the cluster
+	Ready       int       `json:"ready"`             // nodes that have joined the cluster
+	Removal     string    `json:"removal,omitempty"` // how far an order to uninstall has come
 	Problems    []Problem `json:"problems"`
 	Nodes       []Node    `json:"nodes"`
 }
@@ -40,7 +41,7 @@ func (a *server) status(*http.Request) (any, error) {
 	}
 	s := Status{
 		Framework: v.State.Framework, FrameworkID: v.State.FrameworkID, ClusterUUID: v.State.ClusterUUID, Master: v.Subscribed,
-		Target: v.State.Target, Problems: append([]Problem{}, problemsOfAll(v)...), Nodes: []Node{},
+		Target: v.State.Target, Removal: string(v.State.Removal), Problems: append([]Problem{}, problemsOfAll(v)...), Nodes: []Node{},
 	}
 	for i, wanted := range v.State.Wanted() {
 		n := v.State.Nodes[i]
@@ -65,6 +66,12 @@ func problemsOfAll(v scheduler.View) []Problem {
 		all = append(all, Problem{
 			What: "no subscription with a Mesos master: nodes go on, but none is launched or ended",
 			Do:   "see that a master leads and that the scheduler reaches it (--master); its log says why it does not",
+		})
+	}
+	if v.State.Removal != coordinator.Installed {
+		all = append(all, Problem{
+			What: fmt.Sprintf("the framework is being uninstalled (%s), %d node(s) are not over yet", v.State.Removal, v.State.Launched()),
+			Do:   "wait: the scheduler ends when Mesos has forgotten the framework; the volumes are kept",
 		})
 	}
 	for _, id := range slices.Sorted(maps.Keys(v.State.Agents)) {

@@ -31,7 +31,9 @@ func TestStatusShowsEveryNodeAndThatAllIsWell(t *testing.T) {
 }
 
 func TestStatusSaysWhatIsWrongAndWhatToDo(t *testing.T) {
-	lost := func(n *coordinator.Node) { n.Phase, n.Ready, n.AgentGone, n.Problem = coordinator.Lost, false, true, "" }
+	lost := func(n *coordinator.Node) {
+		n.Phase, n.Ready, n.AgentGone, n.Problem = coordinator.Lost, false, true, ""
+	}
 	for name, c := range map[string]struct {
 		change   func(v *scheduler.View, n *coordinator.Node)
 		what, do string
@@ -45,6 +47,9 @@ func TestStatusSaysWhatIsWrongAndWhatToDo(t *testing.T) {
 		"agent set aside": {func(v *scheduler.View, _ *coordinator.Node) {
 			v.State.Agents = map[string]coordinator.Agent{"a9": {NotBefore: time.Now().Add(30 * time.Minute), Failed: []coordinator.NodeID{1, 2, 3}}}
 		}, "agent a9 is left alone for 30m0s: nodes [1 2 3] failed there", "look at its Docker engine and volume driver", 0},
+		"uninstalled": {func(v *scheduler.View, _ *coordinator.Node) { v.State.Removal = coordinator.Stopping },
+			"the framework is being uninstalled (stopping), 1 node(s) are not over yet",
+			"wait: the scheduler ends when Mesos has forgotten the framework; the volumes are kept", 0},
 		"held": {func(_ *scheduler.View, n *coordinator.Node) { n.Held = "volume es1data is empty" },
 			"volume es1data is empty", "find out where its documents are; `mooring forgive 1` lets it begin with an empty data volume", 1},
 		"lost": {func(_ *scheduler.View, n *coordinator.Node) { lost(n) },

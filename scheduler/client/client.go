@@ -97,6 +97,13 @@ func (c *Client) Order(ctx context.Context, id int, verb string) (api.Node, erro
 	return answer, c.call(ctx, http.MethodPost, fmt.Sprintf("/v1/nodes/%d/%s", id, url.PathEscape(verb)), nil, &answer)
 }
 
+// Uninstall has all nodes stopped and the framework of that name forgotten by Mesos. It returns when that is certain, not when
+// it is done.
+func (c *Client) Uninstall(ctx context.Context, framework string) (api.Status, error) {
+	var answer api.Status
+	return answer, c.call(ctx, http.MethodPost, "/v1/uninstall", map[string]string{"framework": framework}, &answer)
+}
+
 // Ready reports an error while the scheduler cannot do its work.
 func (c *Client) Ready(ctx context.Context) error {
 	return c.call(ctx, http.MethodGet, "/readyz", nil, nil)

@@ -76,6 +76,11 @@ func TestOrdersArriveAndAreSeen(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, 3, cluster.Target)
 	require.NoError(t, c.Ready(ctx))
+	_, err = c.Uninstall(ctx, "other")
+	require.ErrorContains(t, err, `use {"framework": "es"}`)
+	s, err = c.Uninstall(ctx, "es")
+	require.NoError(t, err)
+	assert.Equal(t, "stopping", s.Removal)
 }
 
 func TestTheSchedulersOwnWordsComeThrough(t *testing.T) {

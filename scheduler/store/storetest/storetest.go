@@ -50,6 +50,7 @@ func full(s coordinator.State) coordinator.State {
 	s.Agents = map[string]coordinator.Agent{"a1": {Failures: 2, NotBefore: at, Failed: []coordinator.NodeID{1, 2}}}
 	s.Subscribed, s.Listed, s.Revived = at, at, at
 	s.Suppressed, s.Wanting = true, 1
+	s.Removal, s.Removing, s.TornDown = coordinator.TearingDown, at, at
 	s.Nodes = append([]coordinator.Node(nil), s.Nodes...)
 	for len(s.Nodes) < 300 { // more than one byte counts
 		s.Nodes = append(s.Nodes, coordinator.Node{ID: coordinator.NodeID(len(s.Nodes) + 1), Phase: coordinator.Vacant})
