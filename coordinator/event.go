@@ -52,6 +52,8 @@ type Report struct {
 	Host    string // with Alive: this host's name in the words of its volume driver; empty: not known
 	Ready   bool   // with Alive: the node has joined a cluster
 	Cluster string // with Ready: UUID of that cluster
+
+	Draining bool // the agent is being emptied on an operator's order: nothing comes back there
 }
 
 // Outcome is what a task state means for the node's two volumes.

@@ -18,7 +18,11 @@ type host struct {
 
 // offers starts the nodes that may be started, lowest ID first, and gives the other offers back.
 func (t *turn) offers(offers []Offer) {
-	p := t.placement(gather(offers))
+	hosts := gather(offers)
+	for _, h := range hosts {
+		t.offered(h)
+	}
+	p := t.placement(hosts)
 	for i, wanted := range t.state.Wanted() {
 		n := &t.state.Nodes[i]
 		if !wanted || !t.mayLaunch(*n) {
@@ -32,6 +36,7 @@ func (t *turn) offers(offers []Offer) {
 			t.do(Note{Node: n.ID, Text: p.whyNot(*n)})
 		}
 	}
+	t.moveOne(p)
 	t.decline(p)
 }
 
@@ -196,7 +201,7 @@ func (p *placement) waitsForLast(n Node) bool {
 	if p.bound(n) {
 		return true
 	}
-	never := n.Place.Agent == "" || n.AgentGone || t.state.Agents[n.Place.Agent].Failures > 0
+	never := n.Place.Agent == "" || n.AgentGone || t.state.Agents[n.Place.Agent].Failures > 0 || t.state.leaves(n.Place.Agent, t.now)
 	return !never && t.now.Sub(n.Since) < stickFor
 }
 

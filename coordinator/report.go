@@ -120,6 +120,7 @@ func (t *turn) over(n *Node, r Report) {
 	}
 	t.blame(n, r)
 	t.vacate(n)
+	n.AgentGone = r.Draining
 }
 
 // absent frees a node's ID, though not its last place, if a container may have been begun there: Mesos knows nothing of
@@ -131,6 +132,7 @@ func (t *turn) absent(n *Node, r Report) {
 	n.Loose = n.Loose || n.Begun || n.Phase != Claimed
 	t.blame(n, r)
 	t.vacate(n)
+	n.AgentGone = r.Draining
 }
 
 // gone frees a node's ID with its place: nothing runs there any more, and the volumes may be taken from whoever held them there.

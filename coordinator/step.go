@@ -60,6 +60,9 @@ func (t *turn) take(e Event) {
 	case Forgive:
 		t.now = e.At
 		t.forgive(e)
+	case Maintenance:
+		t.now = e.At
+		t.noticed(e)
 	case Uninstall:
 		t.now = e.At
 		t.uninstall()
@@ -159,7 +162,7 @@ func (t *turn) forgive(e Forgive) {
 func (t *turn) vacate(n *Node) {
 	t.enter(n, Vacant)
 	n.Killed = time.Time{}
-	if n.Intent == Restart {
+	if n.Intent == Restart || n.Intent == Move {
 		n.Intent = Keep
 	}
 }

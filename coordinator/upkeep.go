@@ -10,6 +10,7 @@ func (t *turn) tick() {
 		t.list()
 		t.announce(t.state.seeds())
 	}
+	t.forgetNotices()
 	for id, a := range t.state.Agents {
 		if t.now.Sub(a.NotBefore) >= longRun {
 			delete(t.state.Agents, id)
@@ -65,7 +66,7 @@ func (t *turn) stopUnwanted() {
 	wanted := t.state.Wanted()
 	for i := range t.state.Nodes {
 		n := &t.state.Nodes[i]
-		stop := !wanted[i] || n.Intent == Restart || n.Held != ""
+		stop := !wanted[i] || n.Intent == Restart || n.Intent == Move || n.Held != ""
 		if !stop || n.Phase == Vacant || n.AgentGone || t.killedLately(*n) {
 			continue
 		}
@@ -111,6 +112,9 @@ func (t *turn) wanting() (count int, ever bool) {
 		default:
 			count, ever = count+1, true
 		}
+	}
+	if moves := len(t.movable()); moves > 0 {
+		count, ever = count+moves, true
 	}
 	return count, ever
 }

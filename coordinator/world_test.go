@@ -22,6 +22,7 @@ type world struct {
 	now     time.Time
 	up      map[string]bool    // agents whose host lives
 	joined  map[string]bool    // agents registered with the master
+	down    map[string]bool    // agents that are announced to go down
 	gone    map[string]bool    // agents whose host is gone for good, as an operator told the master
 	tasks   map[string]*inTask // all that were ever launched
 	reports []coordinator.Report
@@ -41,7 +42,7 @@ type inTask struct {
 
 func newWorld(t *rapid.T, fencing bool) *world {
 	w := &world{
-		t: t, now: t0, up: map[string]bool{}, joined: map[string]bool{}, gone: map[string]bool{}, tasks: map[string]*inTask{},
+		t: t, now: t0, up: map[string]bool{}, joined: map[string]bool{}, down: map[string]bool{}, gone: map[string]bool{}, tasks: map[string]*inTask{},
 		offered: map[string]bool{}, epochs: map[coordinator.NodeID]uint64{},
 		rules: coordinator.Rules{CPUs: 1000, MemoryMB: 1024, Fencing: fencing},
 	}
@@ -180,6 +181,10 @@ func (w *world) check(before, after coordinator.State, e coordinator.Event, acti
 	}
 	w.checkLaunches(before, after, of[coordinator.Launch](actions))
 	w.checkAnswers(e, actions)
+	w.checkMoves(before, after)
+	if m, ok := e.(coordinator.Maintenance); ok {
+		require.Len(w.t, of[coordinator.AnswerNotice](actions), len(m.Notices))
+	}
 	w.checkReport(before, after, e, actions)
 }
 
@@ -202,6 +207,19 @@ func (w *world) checkLaunches(before, after coordinator.State, launched []coordi
 	}
 	if count(after) > count(before) {
 		require.LessOrEqual(w.t, count(after), max(after.Target, count(before)), "never more than the target")
+	}
+}
+
+// checkMoves: a node is moved only while all others that are wanted have joined.
+func (w *world) checkMoves(before, after coordinator.State) {
+	for i, n := range after.Nodes {
+		if n.Intent != coordinator.Move || before.Nodes[i].Intent == coordinator.Move {
+			continue
+		}
+		for j, wanted := range after.Wanted() {
+			other := after.Nodes[j]
+			require.True(w.t, i == j || !wanted || other.Phase == coordinator.Running && other.Ready && other.Intent == coordinator.Keep, "node %d moves, node %d is unwell", i+1, j+1)
+		}
 	}
 }
 
@@ -276,6 +294,15 @@ func (w *world) subscription() coordinator.Event {
 	return coordinator.Subscribed{At: w.now, FrameworkID: "f"}
 }
 
+// maintain announces that the host of an agent goes down, or takes that back, and offers what there is.
+func (w *world) maintain(t *rapid.T) {
+	a := w.agent(t)
+	if w.down[a] = !w.down[a]; w.down[a] {
+		w.take(coordinator.Maintenance{At: w.now, Notices: []coordinator.Notice{{ID: "n", Agent: a, Window: coordinator.Window{Start: w.now.Add(time.Minute)}}}})
+	}
+	w.settle(t)
+}
+
 // uninstall is rare: little happens after it.
 func (w *world) uninstall(t *rapid.T) {
 	if rapid.IntRange(0, 9).Draw(t, "whether") == 0 {
@@ -290,7 +317,7 @@ func (w *world) offer(t *rapid.T) {
 	}
 	w.counter++
 	o := offer(a)
-	o.ID = fmt.Sprintf("o%d", w.counter)
+	o.ID, o.Unavailable = fmt.Sprintf("o%d", w.counter), w.down[a]
 	w.take(coordinator.Offers{At: w.now, Offers: []coordinator.Offer{o}})
 }
 
@@ -427,7 +454,7 @@ func (w *world) happenings() map[string]func(*rapid.T) {
 	return map[string]func(*rapid.T){
 		"subscribe": w.subscribe, "offer": w.offer, "offer again": w.offer, "deliver": w.deliver, "deliver more": w.deliver, "deliver all": w.deliverAll,
 		"drop": w.drop, "tick": w.tick, "cut": w.cut, "join": w.join, "die": w.die, "revive": w.revive, "crash": w.crash, "orphan": w.orphan, "mark gone": w.markGone,
-		"scale": w.scale, "order": w.order, "uninstall": w.uninstall,
+		"scale": w.scale, "order": w.order, "uninstall": w.uninstall, "maintain": w.maintain,
 	}
 }
 
@@ -481,7 +508,7 @@ func TestWhateverHappenedTheNodesComeBack(t *testing.T) {
 // heal ends all trouble and lets time pass.
 func (w *world) heal() {
 	for a := range w.up {
-		w.up[a], w.joined[a] = true, true
+		w.up[a], w.joined[a], w.down[a] = true, true, false
 	}
 	for _, task := range w.tasks {
 		task.alive = task.alive && task.known // a node that sees no executor for a while ends by itself

@@ -65,6 +65,11 @@ func (o Options) call(a coordinator.Action, offers map[string]*mesos.Offer) (*v1
 		return calls.Revive(), nil
 	case coordinator.Seeds:
 		return seeds(a)
+	case coordinator.AnswerNotice:
+		if a.Accept {
+			return calls.AcceptInverseOffers(offerIDs(a.Notices)...).With(calls.RefuseSeconds(a.Refuse)), nil
+		}
+		return calls.DeclineInverseOffers(offerIDs(a.Notices)...).With(calls.RefuseSeconds(a.Refuse)), nil
 	case coordinator.Teardown:
 		return &v1.Call{Type: v1.Call_TEARDOWN}, nil
 	case coordinator.Note:

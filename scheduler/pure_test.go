@@ -93,7 +93,13 @@ func TestEventsThatRulesKnow(t *testing.T) {
 			&v1.Event{Type: v1.Event_SUBSCRIBED, Subscribed: &v1.Event_Subscribed{FrameworkID: &mesos.FrameworkID{Value: "f"}}},
 			coordinator.Subscribed{At: at, FrameworkID: "f"},
 		},
-		"inverse offers":  {&v1.Event{Type: v1.Event_INVERSE_OFFERS}, nil},
+		"inverse offers": {
+			&v1.Event{Type: v1.Event_INVERSE_OFFERS, InverseOffers: &v1.Event_InverseOffers{InverseOffers: []mesos.InverseOffer{{
+				OfferID: mesos.OfferID{Value: "i1"}, AgentID: &mesos.AgentID{Value: "a1"},
+				Unavailability: mesos.Unavailability{Start: mesos.TimeInfo{Nanoseconds: at.UnixNano()}, Duration: &mesos.DurationInfo{Nanoseconds: int64(time.Hour)}},
+			}}}},
+			coordinator.Maintenance{At: at, Notices: []coordinator.Notice{{ID: "i1", Agent: "a1", Window: coordinator.Window{Start: at, End: at.Add(time.Hour)}}}},
+		},
 		"from the future": {&v1.Event{Type: 99}, nil},
 	} {
 		t.Run(name, func(t *testing.T) { assert.Equal(t, c.want, translate(c.event, at)) })

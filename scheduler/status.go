@@ -22,6 +22,7 @@ func report(s *mesos.TaskStatus, at time.Time) coordinator.Report {
 		Message: message(s),
 		UUID:    string(s.UUID),
 	}
+	r.Draining = s.GetReason() == mesos.REASON_AGENT_DRAINING
 	r.Begun = r.Outcome == coordinator.Pending && fromExecutor(s)
 	switch {
 	case r.Outcome == coordinator.Alive:
@@ -71,6 +72,9 @@ func outcome(s *mesos.TaskStatus) coordinator.Outcome {
 		}
 		return coordinator.Absent // an agent that lives forgot it, or gave up its executor; Mesos does not know its container
 	case mesos.TASK_GONE_BY_OPERATOR:
+		if fromExecutor(s) {
+			return coordinator.Over // the end of a drain: Mesos gives the executor's KILLED this name if the agent is to be marked gone
+		}
 		return coordinator.Gone
 	case mesos.TASK_LOST, mesos.TASK_UNKNOWN:
 		return coordinator.Unsure

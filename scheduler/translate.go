@@ -13,8 +13,6 @@ import (
 	"mooring/coordinator"
 )
 
-const maintenanceSoon = 15 * time.Minute // maintenance that begins within this time keeps new nodes away
-
 // translate turns an event of the master into one of the rules; nil for events that mean nothing to them.
 func translate(e *v1.Event, at time.Time) coordinator.Event {
 	switch e.Type {
@@ -28,8 +26,10 @@ func translate(e *v1.Event, at time.Time) coordinator.Event {
 		return report(&e.Update.Status, at)
 	case v1.Event_FAILURE:
 		return failure(e.Failure, at)
+	case v1.Event_INVERSE_OFFERS:
+		return maintenance(e.GetInverseOffers().GetInverseOffers(), at)
 	}
-	return nil // HEARTBEAT, MESSAGE, inverse offers, operations; ERROR ends the subscription before it comes here
+	return nil // HEARTBEAT, MESSAGE, rescinded inverse offers (none is kept open), operations; ERROR ends the subscription before it comes here
 }
 
 // failure passes over lost executors: an update of their task follows.
@@ -128,10 +128,22 @@ func attribute(a mesos.Attribute) string {
 }
 
 func unavailable(u *mesos.Unavailability, at time.Time) bool {
-	if u == nil {
-		return false
+	return u != nil && window(*u).Near(at)
+}
+
+func window(u mesos.Unavailability) coordinator.Window {
+	w := coordinator.Window{Start: wall(time.Unix(0, u.Start.Nanoseconds))}
+	if u.Duration != nil {
+		w.End = w.Start.Add(time.Duration(u.Duration.Nanoseconds))
 	}
-	start := time.Unix(0, u.Start.Nanoseconds)
-	over := u.Duration != nil && at.After(start.Add(time.Duration(u.Duration.Nanoseconds)))
-	return !over && at.After(start.Add(-maintenanceSoon))
+	return w
+}
+
+// maintenance is what inverse offers announce. One without an agent would ask for everything everywhere; Mesos 1.11 sends none.
+func maintenance(offers []mesos.InverseOffer, at time.Time) coordinator.Maintenance {
+	m := coordinator.Maintenance{At: at}
+	for _, o := range offers {
+		m.Notices = append(m.Notices, coordinator.Notice{ID: o.OfferID.Value, Agent: o.GetAgentID().GetValue(), Window: window(o.Unavailability)})
+	}
+	return m
 }

@@ -170,6 +170,8 @@ func waits(v scheduler.View, n coordinator.Node) string {
 	switch {
 	case n.Held != "":
 		return fmt.Sprintf("held until an operator decides (forgive): %s", n.Held)
+	case n.Phase == coordinator.Running:
+		return stays(v, n)
 	case n.Phase == coordinator.Vacant && left > 0 && n.Failures > 0:
 		return fmt.Sprintf("next try in %s after %d failure(s): %s", left, n.Failures, n.Problem)
 	case n.Phase == coordinator.Vacant && left > 0:
@@ -182,6 +184,22 @@ func waits(v scheduler.View, n coordinator.Node) string {
 		return "lost, and no offer so far: " + n.Problem
 	}
 	return note
+}
+
+// stays says why a node still runs on a host that goes down for maintenance; empty if it does not.
+func stays(v scheduler.View, n coordinator.Node) string {
+	if n.Intent != coordinator.Move && !v.State.MustMove(n, time.Now()) {
+		return ""
+	}
+	down := "its host goes down for maintenance at " + v.State.Leaving[n.Place.Agent].Start.Format(time.RFC3339)
+	if n.Intent == coordinator.Move {
+		return "is stopped to be launched elsewhere: " + down
+	}
+	others := slices.DeleteFunc(v.State.Unwell(), func(id coordinator.NodeID) bool { return id == n.ID })
+	if len(others) > 0 {
+		return fmt.Sprintf("%s; it is moved once nodes %v have joined", down, others)
+	}
+	return down + "; no offer elsewhere fits so far"
 }
 
 // metrics writes counters and gauges in the text format of Prometheus.

@@ -99,6 +99,8 @@ func problemOf(v scheduler.View, n coordinator.Node, wanted bool) (what, do stri
 		return why, fmt.Sprintf("it is tried again by itself; the sandbox of task %s in Mesos has its log", coordinator.TaskID(v.State.Framework, n.ID, n.Epoch))
 	case wanted && (n.Phase == coordinator.Vacant || n.Phase == coordinator.Lost):
 		return orText(why, "waits for an offer"), "give Mesos agents that fit, or want fewer nodes (`mooring scale`)"
+	case wanted && v.State.MustMove(n, time.Now()):
+		return why, "give Mesos an agent that fits; otherwise the node goes down with its host, in order, and waits"
 	case wanted && n.Phase == coordinator.Running && !n.Ready && since > joinTime:
 		return fmt.Sprintf("runs for %s but has joined no cluster", since), "look at its log: `docker logs` on " + n.Place.Host
 	}

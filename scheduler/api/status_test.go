@@ -66,6 +66,10 @@ func TestStatusSaysWhatIsWrongAndWhatToDo(t *testing.T) {
 			n.Phase, n.Ready = coordinator.Vacant, false
 			v.Notes[1] = coordinator.Note{Node: 1, Text: "no offer fits: 14 with less than 2 ports"}
 		}, "no offer fits: 14 with less than 2 ports", "give Mesos agents that fit, or want fewer nodes (`mooring scale`)", 1},
+		"maintenance": {func(v *scheduler.View, _ *coordinator.Node) {
+			v.State.Leaving = map[string]coordinator.Window{"a1": {Start: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)}}
+		}, "its host goes down for maintenance at 2026-01-02T03:04:05Z; no offer elsewhere fits so far",
+			"give Mesos an agent that fits; otherwise the node goes down with its host, in order, and waits", 1},
 		"does not join": {func(_ *scheduler.View, n *coordinator.Node) { n.Ready, n.Since = false, time.Now().Add(-time.Hour) },
 			"runs for 1h0m0s but has joined no cluster", "look at its log: `docker logs` on 10.0.0.1", 1},
 	} {
@@ -86,6 +90,17 @@ func TestANodeThatIsNotWantedIsNoProblem(t *testing.T) {
 	var s api.Status
 	get(t, f, "/v1/status", &s)
 	assert.Empty(t, s.Problems)
+}
+
+func TestANodeThatIsToMoveSaysWhatItWaitsFor(t *testing.T) {
+	f := newFake()
+	f.view.State.Leaving = map[string]coordinator.Window{"a1": {Start: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)}}
+	var n api.Node
+	get(t, f, "/v1/nodes/1", &n)
+	assert.Equal(t, "its host goes down for maintenance at 2026-01-02T03:04:05Z; it is moved once nodes [2 3] have joined", n.Waits)
+	f.view.State.Nodes[0].Intent = coordinator.Move
+	get(t, f, "/v1/nodes/1", &n)
+	assert.Equal(t, "is stopped to be launched elsewhere: its host goes down for maintenance at 2026-01-02T03:04:05Z", n.Waits)
 }
 
 func TestOneNode(t *testing.T) {

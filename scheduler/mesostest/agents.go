@@ -22,7 +22,9 @@ type Agent struct {
 // agent is an Agent and what became of it.
 type agent struct {
 	Agent
-	state agentState
+	state       agentState
+	unavailable *mesos.Unavailability // announced maintenance
+	draining    bool
 }
 
 type agentState int
@@ -56,7 +58,7 @@ func (m *Master) offerLocked() {
 	event := &v1.Event{Type: v1.Event_OFFERS, Offers: &v1.Event_Offers{}}
 	for _, id := range m.agentIDsLocked() {
 		a := m.agents[id]
-		if free := m.freeLocked(a); a.state == registered && len(free) > 0 {
+		if free := m.freeLocked(a); a.state == registered && !a.draining && len(free) > 0 {
 			offer := m.offer(a, free)
 			m.offers[offer.ID.Value] = offer
 			event.Offers.Offers = append(event.Offers.Offers, offer)
@@ -87,6 +89,7 @@ func (m *Master) offer(a *agent, free []mesos.Resource) mesos.Offer {
 		Resources:      free,
 		Attributes:     a.Attributes,
 		AllocationInfo: m.allocation(),
+		Unavailability: a.unavailable,
 	}
 }
 

@@ -48,6 +48,7 @@ func full(s coordinator.State) coordinator.State {
 	s.FrameworkID, s.Target, s.ClusterUUID = "id-1", 4, "uuid"
 	s.InitialMasters = []string{"es1", "es2"}
 	s.Agents = map[string]coordinator.Agent{"a1": {Failures: 2, NotBefore: at, Failed: []coordinator.NodeID{1, 2}}}
+	s.Leaving = map[string]coordinator.Window{"a2": {Start: at, End: at, Heard: at}}
 	s.Subscribed, s.Listed, s.Revived = at, at, at
 	s.Suppressed, s.Wanting = true, 1
 	s.Removal, s.Removing, s.TornDown = coordinator.TearingDown, at, at
