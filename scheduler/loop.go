@@ -29,7 +29,7 @@ func newLoop(s *Scheduler, state coordinator.State) *loop {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.view = View{
-		State: state, Rules: s.rules, Role: s.options.Role, Loaded: true,
+		State: state, Rules: s.rules, Role: s.options.Role, Loaded: true, Turned: time.Now(),
 		Notes: map[coordinator.NodeID]coordinator.Note{}, Details: map[coordinator.NodeID]Detail{},
 	}
 	return l
@@ -39,6 +39,7 @@ func (l *loop) run(ctx context.Context, deliveries <-chan delivery) error {
 	ticker := time.NewTicker(tickEvery)
 	defer ticker.Stop()
 	for {
+		l.show(func(v *View) { v.Turned = time.Now() })
 		select {
 		case <-ctx.Done():
 			return nil
@@ -49,6 +50,7 @@ func (l *loop) run(ctx context.Context, deliveries <-chan delivery) error {
 				l.handle(ctx, coordinator.Tick{At: wall(now)}, nil)
 			}
 		case o := <-l.scheduler.orders:
+			l.count("mooring_orders_total", 1)
 			l.show(func(v *View) { clear(v.Notes) }) // what was true before may not be so now; the next offers tell
 			o.done <- l.handle(ctx, o.event, nil)
 		}
@@ -84,6 +86,7 @@ func (l *loop) subscribed(ctx context.Context, d delivery) {
 		l.perform(coordinator.Revive{}, nil)
 	}
 	d.conn.accepted.Store(true)
+	l.count("mooring_subscriptions_total", 1)
 	l.log.Info("subscribed", "framework_id", d.conn.frameworkID, "master", d.conn.endpoint.Host)
 	l.show(func(v *View) { v.Subscribed = d.conn.endpoint.Host })
 }
@@ -100,8 +103,11 @@ func (l *loop) event(ctx context.Context, e *v1.Event) error {
 	if event == nil {
 		return nil
 	}
-	if e.Type == v1.Event_UPDATE {
+	switch e.Type {
+	case v1.Event_UPDATE:
 		l.noteStatus(&e.Update.Status)
+	case v1.Event_OFFERS:
+		l.count("mooring_offers_total", len(e.GetOffers().GetOffers()))
 	}
 	return l.handle(ctx, event, offersByID(e))
 }
@@ -142,6 +148,7 @@ func (l *loop) save(ctx context.Context, next coordinator.State) error {
 	if err != nil {
 		l.saved = coordinator.State{}
 		err = fmt.Errorf("save state: %w", err)
+		l.count("mooring_failed_saves_total", 1)
 		l.log.Error("state not saved", "error", err)
 		l.show(func(v *View) { v.StoreError = err.Error() })
 		return err

@@ -8,22 +8,26 @@ import (
 	"mooring/coordinator"
 )
 
+// count counts something that happened. What it is, the API explains to those who read the metrics.
+func (l *loop) count(name string, n int) { l.scheduler.counters.add(name, n) }
+
 // record counts, logs and shows an action.
 func (l *loop) record(a coordinator.Action) {
-	count := func(name string, n int) { l.scheduler.counters.add(name, n) }
 	switch a := a.(type) {
 	case coordinator.Launch:
-		count("mooring_launches_total", 1)
+		l.count("mooring_launches_total", 1)
 		l.log.Info("launching", "node", a.Task.Node, "epoch", a.Task.Epoch, "agent", a.Task.Place.Agent, "host", a.Task.Place.Host)
 		l.show(func(v *View) { delete(v.Notes, a.Task.Node) })
 	case coordinator.Decline:
-		count(fmt.Sprintf("mooring_offers_declined_total{reason=%q}", a.Reason), len(a.Offers))
+		l.count(fmt.Sprintf("mooring_offers_declined_total{reason=%q}", a.Reason), len(a.Offers))
 	case coordinator.Kill:
-		count("mooring_kills_total", 1)
+		l.count("mooring_kills_total", 1)
 		l.log.Info("killing", "task", a.Task, "agent", a.Agent)
 	case coordinator.Reconcile:
-		count("mooring_reconciliations_total", 1)
+		l.count("mooring_reconciliations_total", 1)
 		l.log.Debug("reconciling", "tasks", len(a.Tasks))
+	case coordinator.AnswerNotice:
+		l.count(fmt.Sprintf("mooring_maintenance_answers_total{accept=\"%t\"}", a.Accept), len(a.Notices))
 	case coordinator.Teardown:
 		l.log.Info("no node runs any more: Mesos is told to forget the framework")
 	case coordinator.Note:
@@ -45,7 +49,7 @@ func (l *loop) note(n coordinator.Note) {
 
 // noteStatus counts, logs and shows a status.
 func (l *loop) noteStatus(s *mesos.TaskStatus) {
-	l.scheduler.counters.add(fmt.Sprintf("mooring_updates_total{state=%q}", s.GetState()), 1)
+	l.count(fmt.Sprintf("mooring_updates_total{state=%q}", s.GetState()), 1)
 	id, epoch, ours := coordinator.ParseTaskID(l.state.Framework, s.TaskID.Value)
 	if !ours {
 		return

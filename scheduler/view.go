@@ -2,6 +2,7 @@ package scheduler
 
 import (
 	"maps"
+	"time"
 
 	"mooring/coordinator"
 )
@@ -12,6 +13,7 @@ type View struct {
 	Rules      coordinator.Rules
 	Role       string
 	Loaded     bool                                    // the state was read
+	Turned     time.Time                               // when the loop was last seen at work, which it is at least every second
 	Subscribed string                                  // host:port of the leading master; empty: no subscription
 	StoreError string                                  // of the latest save; empty: it went well
 	Leader     string                                  // address of the API of the scheduler that leads; empty: not known, or there is one only

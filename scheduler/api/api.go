@@ -28,6 +28,7 @@ const ArtifactPath = "/v1/artifact/mooring"
 const (
 	bodyLimit    = 4 << 10
 	orderTimeout = 20 * time.Second // for an order to become durable
+	hangTime     = 2 * time.Minute  // without a turn of the scheduler's loop: more than a save may take
 	mostNodes    = 10000
 	nodesForm    = `use {"value": n} with n from 1 to 10000`
 	verbsForm    = "use restart, retire, keep or forgive"
@@ -82,7 +83,7 @@ func Handler(s Scheduler, o Options) (http.Handler, error) {
 		mux.Handle(pattern, api.answer(handle))
 	}
 	mux.HandleFunc("GET "+ArtifactPath, api.artifact)
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "ok\n") })
+	mux.HandleFunc("GET /healthz", api.healthz)
 	mux.HandleFunc("GET /readyz", api.readyz)
 	mux.HandleFunc("GET /metrics", api.metrics)
 	return api.ordersToLeader(mux), nil
@@ -273,6 +274,16 @@ func orderEvent(verb string, id coordinator.NodeID) (coordinator.Event, error) {
 }
 
 func (a *server) artifact(w http.ResponseWriter, r *http.Request) { http.ServeFile(w, r, a.binary) }
+
+// healthz says whether the scheduler is to be ended and started anew.
+func (a *server) healthz(w http.ResponseWriter, _ *http.Request) {
+	v := a.scheduler.View()
+	if still := time.Since(v.Turned); v.Loaded && still > hangTime {
+		http.Error(w, fmt.Sprintf("nothing was done for %s, not even the clock was looked at: the store may hang", still.Round(time.Second)), http.StatusServiceUnavailable)
+		return
+	}
+	io.WriteString(w, "ok\n")
+}
 
 // readyz says whether the scheduler can do its work now.
 func (a *server) readyz(w http.ResponseWriter, _ *http.Request) {

@@ -58,7 +58,7 @@ func newFake() *fake {
 	}
 	s.Nodes[1] = coordinator.Node{ID: 2, Epoch: 1, Phase: coordinator.Vacant, Failures: 2, NotBefore: time.Now().Add(time.Hour), Problem: "no such image"}
 	return &fake{view: scheduler.View{
-		State: s, Loaded: true, Subscribed: "master:5050", Role: "test",
+		State: s, Loaded: true, Turned: time.Now(), Subscribed: "master:5050", Role: "test",
 		Rules: coordinator.Rules{CPUs: 1500, MemoryMB: 2048, Settings: coordinator.Settings{
 			Cluster: "logs", Image: "elasticsearch:8.19.5", Driver: "mooring",
 			DriverOptions: map[string]string{"size": "1G", "secretKey": "hush"},
@@ -279,10 +279,23 @@ func TestMetrics(t *testing.T) {
 	_, body := ask(t, f, "GET", "/metrics", "")
 	for _, line := range []string{
 		`mooring_offers_declined_total{reason="with less than 2 ports"} 3`, "mooring_subscribed 1", "mooring_store_ok 1",
+		"mooring_launches_total 0", "mooring_problems 2", "mooring_nodes_held 0", `mooring_node_epoch{node="1"} 4`, "mooring_uninstalling 0",
+		"# HELP mooring_nodes_wanted Nodes wanted.", "# TYPE mooring_nodes_wanted gauge", "# TYPE mooring_launches_total counter",
 		`mooring_nodes{phase="running"} 1`, `mooring_nodes{phase="vacant"} 2`, `mooring_nodes{phase="lost"} 0`, "mooring_nodes_ready 1", "mooring_nodes_wanted 3",
 	} {
 		assert.Contains(t, strings.Split(body, "\n"), line)
 	}
+}
+
+func TestHealth(t *testing.T) {
+	f := newFake()
+	f.view.Turned = time.Now().Add(-time.Hour)
+	status, body := ask(t, f, "GET", "/healthz", "")
+	assert.Equal(t, http.StatusServiceUnavailable, status)
+	assert.Contains(t, body, "nothing was done for 1h0m0s")
+	f.view.Loaded = false
+	status, _ = ask(t, f, "GET", "/healthz", "")
+	assert.Equal(t, http.StatusOK, status, "it is only starting")
 }
 
 func TestTheBinaryIsServed(t *testing.T) {

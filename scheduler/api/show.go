@@ -201,31 +201,3 @@ func stays(v scheduler.View, n coordinator.Node) string {
 	}
 	return down + "; no offer elsewhere fits so far"
 }
-
-// metrics writes counters and gauges in the text format of Prometheus.
-func (a *server) metrics(w http.ResponseWriter, _ *http.Request) {
-	v := a.scheduler.View()
-	values := a.scheduler.Counters()
-	values["mooring_nodes_wanted"] = int64(v.State.Target)
-	values["mooring_subscribed"], values["mooring_store_ok"] = flag(v.Subscribed != ""), flag(v.StoreError == "")
-	values["mooring_leading"] = flag(v.Loaded && !v.Standby)
-	for _, phase := range []coordinator.Phase{coordinator.Vacant, coordinator.Claimed, coordinator.Running, coordinator.Lost} {
-		values[fmt.Sprintf("mooring_nodes{phase=%q}", phase)] = 0
-	}
-	values["mooring_nodes_ready"] = 0
-	for _, n := range v.State.Nodes {
-		values[fmt.Sprintf("mooring_nodes{phase=%q}", n.Phase)]++
-		values["mooring_nodes_ready"] += flag(n.Ready)
-	}
-	w.Header().Set("Content-Type", "text/plain; version=0.0.4")
-	for _, name := range slices.Sorted(maps.Keys(values)) {
-		fmt.Fprintf(w, "%s %d\n", name, values[name])
-	}
-}
-
-func flag(b bool) int64 {
-	if b {
-		return 1
-	}
-	return 0
-}

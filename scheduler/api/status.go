@@ -41,19 +41,27 @@ func (a *server) status(*http.Request) (any, error) {
 	}
 	s := Status{
 		Framework: v.State.Framework, FrameworkID: v.State.FrameworkID, ClusterUUID: v.State.ClusterUUID, Master: v.Subscribed,
-		Target: v.State.Target, Removal: string(v.State.Removal), Problems: append([]Problem{}, problemsOfAll(v)...), Nodes: []Node{},
+		Target: v.State.Target, Removal: string(v.State.Removal), Problems: problems(v), Nodes: []Node{},
 	}
-	for i, wanted := range v.State.Wanted() {
-		n := v.State.Nodes[i]
+	for _, n := range v.State.Nodes {
 		s.Nodes = append(s.Nodes, nodeOf(v, n.ID))
 		if n.Ready {
 			s.Ready++
 		}
-		if what, do := problemOf(v, n, wanted); what != "" {
-			s.Problems = append(s.Problems, Problem{Node: n.ID, What: what, Do: do})
-		}
 	}
 	return s, nil
+}
+
+// problems are all that there are.
+func problems(v scheduler.View) []Problem {
+	all := append([]Problem{}, problemsOfAll(v)...)
+	for i, wanted := range v.State.Wanted() {
+		n := v.State.Nodes[i]
+		if what, do := problemOf(v, n, wanted); what != "" {
+			all = append(all, Problem{Node: n.ID, What: what, Do: do})
+		}
+	}
+	return all
 }
 
 // problemsOfAll are those of no node in particular.
