@@ -109,6 +109,9 @@ func problemOf(v scheduler.View, n coordinator.Node, wanted bool) (what, do stri
 		return orText(why, "waits for an offer"), "give Mesos agents that fit, or want fewer nodes (`mooring scale`)"
 	case wanted && v.State.MustMove(n, time.Now()):
 		return why, "give Mesos an agent that fits; otherwise the node goes down with its host, in order, and waits"
+	case wanted && n.Phase == coordinator.Claimed && since > joinTime:
+		return fmt.Sprintf("was launched %s ago on agent %s (%s) and does not run yet", since, n.Place.Agent, n.Place.Host),
+			fmt.Sprintf("look at the sandbox of task %s in Mesos; a first pull of the image may take its time", coordinator.TaskID(v.State.Framework, n.ID, n.Epoch))
 	case wanted && n.Phase == coordinator.Running && !n.Ready && since > joinTime:
 		return fmt.Sprintf("runs for %s but has joined no cluster", since), "look at its log: `docker logs` on " + n.Place.Host
 	}

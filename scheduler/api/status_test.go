@@ -66,6 +66,10 @@ func TestStatusSaysWhatIsWrongAndWhatToDo(t *testing.T) {
 			n.Phase, n.Ready = coordinator.Vacant, false
 			v.Notes[1] = coordinator.Note{Node: 1, Text: "no offer fits: 14 with less than 2 ports"}
 		}, "no offer fits: 14 with less than 2 ports", "give Mesos agents that fit, or want fewer nodes (`mooring scale`)", 1},
+		"does not start": {func(_ *scheduler.View, n *coordinator.Node) {
+			n.Phase, n.Ready, n.Since = coordinator.Claimed, false, time.Now().Add(-time.Hour)
+		}, "was launched 1h0m0s ago on agent a1 (10.0.0.1) and does not run yet",
+			"look at the sandbox of task es-1-4 in Mesos; a first pull of the image may take its time", 1},
 		"maintenance": {func(v *scheduler.View, _ *coordinator.Node) {
 			v.State.Leaving = map[string]coordinator.Window{"a1": {Start: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)}}
 		}, "its host goes down for maintenance at 2026-01-02T03:04:05Z; no offer elsewhere fits so far",
