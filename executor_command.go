@@ -44,10 +44,14 @@ func (c *executorCommand) Run(ctx context.Context, logger hclog.Logger) (err err
 // volumeDriver is the driver of this host behind its admin socket.
 type volumeDriver struct{ client *admin.Client }
 
-// Host implements [executor.Driver].
-func (d volumeDriver) Host(ctx context.Context) (string, error) {
+// About implements [executor.Driver].
+func (d volumeDriver) About(ctx context.Context) (string, map[string]int64, error) {
 	survey, err := d.client.Volumes(ctx)
-	return survey.Host, err
+	sizes := map[string]int64{}
+	for _, v := range survey.Volumes {
+		sizes[v.Name] = v.Size
+	}
+	return survey.Host, sizes, err
 }
 
 // Gone implements [executor.Driver]. What time would never free stays as it is: Mesos knows of agents, not of containers that

@@ -27,9 +27,10 @@ func TestExecutorsShortenTheWaitAndNoMore(t *testing.T) {
 	state, driver := t.TempDir(), &cautiousDriver{}
 	serveAdmin(t, state, driver)
 	d := volumeDriver{admin.NewClient(state)}
-	host, err := d.Host(t.Context())
+	host, sizes, err := d.About(t.Context())
 	require.NoError(t, err)
 	assert.Equal(t, "hostA", host)
+	assert.EqualValues(t, 100<<30, sizes["es1data"])
 	err = d.Gone(t.Context(), "hostB", "Mesos says so", []string{"es1config", "es1data"})
 	require.EqualError(t, err, "unattended")
 	assert.Equal(t, admin.GoneOrder{Reason: "Mesos says so", Volumes: []string{"es1config", "es1data"}, Guarded: true}, driver.order)

@@ -91,8 +91,29 @@ func writeNodes(w io.Writer, nodes []api.Node) {
 	fmt.Fprintln(w, "NODE\tEPOCH\tPHASE\tFOR\tHOST\tAGENT\tVOLUMES\tHELD BY\tWAITS")
 	for _, n := range nodes {
 		fmt.Fprintf(w, "%d\t%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", n.ID, n.Epoch, phase(n), since(n.Since), orDash(n.Place.Host), orDash(n.Place.Agent),
-			strings.Join(n.Volumes, ","), orDash(holderOf(n)), n.Waits)
+			volumesOf(n), orDash(holderOf(n)), n.Waits)
 	}
+}
+
+// volumesOf are the node's volumes, with their sizes as far as they are known.
+func volumesOf(n api.Node) string {
+	var all []string
+	for _, name := range n.Volumes {
+		all = append(all, name+sizeOf(n, name, "(%s)"))
+	}
+	return strings.Join(all, ",")
+}
+
+// sizeOf is the size of a node's volume, formatted; empty if it is not known.
+func sizeOf(n api.Node, name, format string) string {
+	bytes := n.Sizes.Config
+	if strings.HasSuffix(name, string(coordinator.Data)) {
+		bytes = n.Sizes.Data
+	}
+	if bytes == 0 {
+		return ""
+	}
+	return fmt.Sprintf(format, size(bytes))
 }
 
 // phase is the node's phase and what an operator wants of it.
@@ -171,7 +192,7 @@ func writeNode(w io.Writer, n api.Node) {
 		{"HTTP", address(n.Place.Host, n.Place.HTTPPort)}, {"transport", address(n.Place.Host, n.Place.TransportPort)}, {"zone", n.Place.Zone},
 	}
 	for _, name := range n.Volumes {
-		rows = append(rows, [2]string{"volume", name + heldBy(n)})
+		rows = append(rows, [2]string{"volume", name + sizeOf(n, name, ", %s") + heldBy(n)})
 	}
 	rows = append(rows, [2]string{"waits", n.Waits}, [2]string{"latest failure", n.Problem})
 	for _, row := range rows {

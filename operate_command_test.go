@@ -36,7 +36,7 @@ func serveScheduler(t *testing.T) (*scriptedScheduler, string) {
 	state.Nodes[0] = coordinator.Node{
 		ID: 1, Epoch: 3, Phase: coordinator.Running, Ready: true, Since: time.Now().Add(-90 * time.Minute),
 		Place:  coordinator.Place{Agent: "a1", Host: "10.0.0.1", HTTPPort: 9200, TransportPort: 9300},
-		Holder: coordinator.Holder{Epoch: 3, Agent: "a1", Host: "hostA"},
+		Holder: coordinator.Holder{Epoch: 3, Agent: "a1", Host: "hostA"}, Sizes: coordinator.Sizes{Data: 100 << 30},
 	}
 	s := &scriptedScheduler{view: scheduler.View{
 		State: state, Loaded: true, Subscribed: "m1:5050", Rules: coordinator.Rules{Fencing: true},
@@ -53,9 +53,9 @@ func TestOrdersToAScheduler(t *testing.T) {
 	_, address := serveScheduler(t)
 	t.Setenv("MOORING_SCHEDULER", address)
 	const table = "" +
-		"NODE  EPOCH  PHASE   FOR    HOST      AGENT  VOLUMES            HELD BY  WAITS\n" +
-		"1     3      ready   1h30m  10.0.0.1  a1     es1config,es1data  hostA    \n" +
-		"2     0      vacant  -      -         -      es2config,es2data  -        no offer fits: 3 with less than 2 ports\n"
+		"NODE  EPOCH  PHASE   FOR    HOST      AGENT  VOLUMES                  HELD BY  WAITS\n" +
+		"1     3      ready   1h30m  10.0.0.1  a1     es1config,es1data(100g)  hostA    \n" +
+		"2     0      vacant  -      -         -      es2config,es2data        -        no offer fits: 3 with less than 2 ports\n"
 	for _, row := range []struct {
 		args      []string
 		want, err string
@@ -124,7 +124,7 @@ func TestANodeInAllDetail(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, ""+
 		"node       1\nname       es1\nphase      ready\nsince      2026-01-02 03:04:05 UTC\nepoch      3\ntask       es-1-3\nhost       10.0.0.1\nagent      a1\n"+
-		"HTTP       10.0.0.1:9200\ntransport  10.0.0.1:9300\nvolume     es1config, held by hostA (epoch 3 of the node)\nvolume     es1data, held by hostA (epoch 3 of the node)\n", out)
+		"HTTP       10.0.0.1:9200\ntransport  10.0.0.1:9300\nvolume     es1config, held by hostA (epoch 3 of the node)\nvolume     es1data, 100g, held by hostA (epoch 3 of the node)\n", out)
 }
 
 func TestTimesForPeople(t *testing.T) {

@@ -91,7 +91,7 @@ func (t *turn) holds(n *Node, r Report) {
 	}
 	n.Holder.Gone = false
 	if r.Host != "" {
-		n.Holder.Host = r.Host
+		n.Holder.Host, n.Sizes = r.Host, r.Sizes
 	}
 	t.speaks(r.Host)
 }

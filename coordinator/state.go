@@ -48,6 +48,7 @@ type Node struct {
 	Begun     bool      `json:"begun,omitempty"`      // while Claimed: its executor has it, so a container of it may exist
 	Loose     bool      `json:"loose,omitempty"`      // a container that nobody accounts for may still run at Place
 	Holder    Holder    `json:"holder,omitzero"`      // who had the volumes last, as far as it is known
+	Sizes     Sizes     `json:"sizes,omitzero"`       // of its volumes, as its driver said last
 	AgentGone bool      `json:"agent_gone,omitempty"` // while Lost or Vacant: Mesos gave up the agent or drains it, so waiting for it is pointless
 	Settled   bool      `json:"settled,omitempty"`    // heard of since the latest subscription
 	Asked     time.Time `json:"asked,omitzero"`       // latest reconciliation of this node

@@ -39,5 +39,12 @@ type RunReport struct {
 	Cluster string `json:"cluster,omitempty"` // UUID of that cluster
 	Version string `json:"version,omitempty"` // of Elasticsearch
 	Host    string `json:"host,omitempty"`    // this host's name in the words of its volume driver
+	Sizes   Sizes  `json:"sizes,omitzero"`    // of the node's volumes, with Host
 	Fault   Fault  `json:"fault,omitempty"`   // of a failure
+}
+
+// Sizes are how large the two volumes of a node may become, in bytes; 0: without a limit of their own, or not known.
+type Sizes struct {
+	Config int64 `json:"config,omitempty"`
+	Data   int64 `json:"data,omitempty"`
 }

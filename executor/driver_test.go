@@ -21,7 +21,9 @@ type fakeDriver struct {
 	seen func() []string // calls of the runtime
 }
 
-func (d *fakeDriver) Host(context.Context) (string, error) { return d.host, d.err }
+func (d *fakeDriver) About(context.Context) (string, map[string]int64, error) {
+	return d.host, map[string]int64{"es2data": 100, "es3data": 1}, d.err
+}
 
 func (d *fakeDriver) Gone(_ context.Context, host, reason string, volumes []string) error {
 	d.mu.Lock()
@@ -43,14 +45,14 @@ func newDriverScene(t *testing.T) (*scene, *fakeDriver) {
 	return s, d
 }
 
-func TestTheHostsNameIsToldWithEachRunningState(t *testing.T) {
+func TestTheHostsNameAndTheVolumesSizesAreToldWithEachRunningState(t *testing.T) {
 	s, d := newDriverScene(t)
 	s.start()
 	s.launch()
-	require.Equal(t, coordinator.RunReport{Host: "h7"}, runReport(t, s.agent.untilStates("STARTING RUNNING")))
+	require.Equal(t, coordinator.RunReport{Host: "h7", Sizes: coordinator.Sizes{Data: 100}}, runReport(t, s.agent.untilStates("STARTING RUNNING")))
 	s.cluster.Store("U1")
 	status := s.agent.untilStates("STARTING RUNNING RUNNING")
-	require.Equal(t, coordinator.RunReport{Host: "h7", Ready: true, Cluster: "U1", Version: "8.19.5"}, runReport(t, status))
+	require.Equal(t, coordinator.RunReport{Host: "h7", Sizes: coordinator.Sizes{Data: 100}, Ready: true, Cluster: "U1", Version: "8.19.5"}, runReport(t, status))
 	require.Empty(t, d.calls(), "nobody is gone")
 	s.stop()
 }

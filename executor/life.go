@@ -79,7 +79,7 @@ func (l *life) live(wanted context.Context) {
 	if err == nil {
 		beats.Go(func() { l.beat(beating) })
 		l.log.Info("container runs", "container", container.ID)
-		l.last.Host = l.hostName(wanted)
+		l.last.Host, l.last.Sizes = l.about(wanted)
 		l.tell(report{state: mesos.TASK_RUNNING, text: "container " + containerName(l.task) + " runs", run: l.last})
 		err = l.watch(wanted, container)
 	}

@@ -39,7 +39,7 @@ func (l *life) membership(ctx context.Context) (coordinator.RunReport, error) {
 	if err != nil || !m.Joined {
 		return coordinator.RunReport{}, err
 	}
-	now := coordinator.RunReport{Ready: true, Cluster: m.Cluster, Version: l.last.Version, Host: l.last.Host}
+	now := coordinator.RunReport{Ready: true, Cluster: m.Cluster, Version: l.last.Version, Host: l.last.Host, Sizes: l.last.Sizes}
 	if now.Version == "" {
 		now.Version, err = l.client.Version(ctx)
 	}

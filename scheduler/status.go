@@ -26,7 +26,7 @@ func report(s *mesos.TaskStatus, at time.Time) coordinator.Report {
 	r.Begun = r.Outcome == coordinator.Pending && fromExecutor(s)
 	switch {
 	case r.Outcome == coordinator.Alive:
-		r.Ready, r.Cluster, r.Host = run.Ready, run.Cluster, run.Host
+		r.Ready, r.Cluster, r.Host, r.Sizes = run.Ready, run.Cluster, run.Host, run.Sizes
 	case fromExecutor(s) && (s.GetState() == mesos.TASK_FAILED || s.GetState() == mesos.TASK_LOST): // it lost its container
 		r.Fault = run.Fault
 	default:

@@ -189,3 +189,16 @@ func TestANodeOfAnAgentMarkedGoneStartsElsewhereAndItsHostIsNamed(t *testing.T) 
 	assert.Equal(t, "h1", told.Gone)
 	assert.Equal(t, coordinator.Holder{Epoch: 2, Agent: r.node(1).Place.Agent}, r.node(1).Holder, "who has them now")
 }
+
+func TestTheSizesOfVolumesComeFromTheExecutor(t *testing.T) {
+	r := newRig(t, 1)
+	r.agents(1, 1)
+	r.start()
+	r.running(1)
+	r.master.Update("es-1-1", mesos.TASK_RUNNING, []byte(`{"host":"h1","sizes":{"data":107374182400}}`))
+	r.eventually(func() bool { return r.node(1).Sizes.Data == 100<<30 }, "the size is known")
+	r.stop()
+	r.start()
+	r.subscribed(2)
+	assert.EqualValues(t, 100<<30, r.node(1).Sizes.Data, "also to the next scheduler")
+}
