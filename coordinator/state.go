@@ -151,8 +151,8 @@ func (s *State) Wanted() []bool {
 // Launched counts the nodes that run or may run.
 func (s *State) Launched() int {
 	count := 0
-	for _, n := range s.Nodes {
-		if n.Phase != Vacant {
+	for i := range s.Nodes { // asked for each node of a step: copies would add up
+		if s.Nodes[i].Phase != Vacant {
 			count++
 		}
 	}
@@ -171,8 +171,8 @@ func (s *State) node(id NodeID) *Node {
 // enough, because Elasticsearch learns of the others from any of them.
 func (s *State) seeds() []string {
 	var seeds []string
-	for _, n := range s.Nodes {
-		if n.Phase != Vacant && !n.AgentGone && len(seeds) < maxSeeds {
+	for i := 0; i < len(s.Nodes) && len(seeds) < maxSeeds; i++ {
+		if n := &s.Nodes[i]; n.Phase != Vacant && !n.AgentGone {
 			seeds = append(seeds, Address(n.Place.Host, n.Place.TransportPort))
 		}
 	}
