@@ -124,7 +124,13 @@ func (r *round) heal(ctx context.Context) error {
 		})
 	case dockerd:
 		if r.what != freeze {
-			return h.StartEngine(ctx)
+			gone := func() error {
+				if h.PID("dockerd") != 0 {
+					return errors.New("it is still there")
+				}
+				return nil
+			}
+			return errors.Join(await(ctx, "the end of the engine", gone), h.StartEngine(ctx))
 		}
 		return errors.Join(r.refused(ctx), unix.Kill(r.victim, unix.SIGCONT))
 	case plugin:

@@ -203,6 +203,9 @@ func (r *round) repair() {
 	_ = r.one.Release(ctx)
 	switch r.one.Status(ctx) {
 	case "running":
+		if r.one.PID("dockerd") == 0 {
+			_ = r.one.StartEngine(ctx)
+		}
 	case "dead":
 		_ = r.one.Return(ctx)
 	default:
