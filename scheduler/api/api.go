@@ -73,7 +73,7 @@ func Handler(s Scheduler, o Options) (http.Handler, error) {
 		"GET /v1/cluster/elasticsearchNodes": api.target,
 		"PUT /v1/cluster/elasticsearchNodes": api.scale,
 		"GET /v1/tasks":                      api.tasks,
-		"GET /v1/status":                     api.status,
+		"GET " + statusPath:                  api.status,
 		"GET /v1/nodes":                      api.nodes,
 		"GET /v1/nodes/{id}":                 api.node,
 		"POST /v1/nodes/{id}/{verb}":         api.order,
@@ -278,7 +278,7 @@ func (a *server) artifact(w http.ResponseWriter, r *http.Request) { http.ServeFi
 // healthz says whether the scheduler is to be ended and started anew.
 func (a *server) healthz(w http.ResponseWriter, _ *http.Request) {
 	v := a.scheduler.View()
-	if still := time.Since(v.Turned); v.Loaded && still > hangTime {
+	if still := time.Since(v.Turned); v.Loaded && !v.Standby && still > hangTime {
 		http.Error(w, fmt.Sprintf("nothing was done for %s, not even the clock was looked at: the store may hang", still.Round(time.Second)), http.StatusServiceUnavailable)
 		return
 	}

@@ -22,16 +22,21 @@ func newTransport() *http.Transport {
 	return &http.Transport{DialContext: dialer.DialContext, DisableKeepAlives: true} // orders are rare
 }
 
-// ordersToLeader passes what is not only read on to the scheduler that leads, while this one stands by.
+// statusPath is the one thing that is read from the leader: what is wrong, and why a node waits, it alone knows.
+const statusPath = "/v1/status"
+
+// ordersToLeader passes orders on to the scheduler that leads, while this one stands by; and the question what is wrong, as long
+// as there is a leader.
 func (a *server) ordersToLeader(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Method == http.MethodGet || r.Method == http.MethodHead {
+		reads := r.Method == http.MethodGet || r.Method == http.MethodHead
+		if reads && r.URL.Path != statusPath {
 			next.ServeHTTP(w, r)
 			return
 		}
 		v := a.scheduler.View()
 		switch {
-		case !v.Standby:
+		case !v.Standby, reads && v.Leader == "":
 			next.ServeHTTP(w, r)
 		case v.Leader == "" || r.Header.Get(forwardedHeader) != "":
 			a.respond(w, r, nil, errors.New("no scheduler leads at this moment: try again in a few seconds"))

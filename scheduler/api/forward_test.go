@@ -5,6 +5,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -79,4 +80,22 @@ func TestOrdersThatReachNoLeader(t *testing.T) {
 	status, body := ask(t, standby(""), http.MethodGet, "/readyz", "")
 	assert.Equal(t, http.StatusServiceUnavailable, status)
 	assert.Contains(t, body, "no other scheduler leads")
+}
+
+func TestWhatIsWrongIsAskedOfTheLeader(t *testing.T) {
+	f := standby(serve(t, newFake()))
+	f.view.State.Target = 99
+	var s api.Status
+	get(t, f, "/v1/status", &s)
+	assert.Equal(t, []any{"master:5050", 3}, []any{s.Master, s.Target})
+	for _, p := range s.Problems {
+		assert.NotZero(t, p.Node, "nothing is wrong with the scheduler: %v", p)
+	}
+}
+
+func TestWhoStandsByIsHealthy(t *testing.T) {
+	f := standby("leader:31100")
+	f.view.Turned = time.Time{}
+	status, body := ask(t, f, http.MethodGet, "/healthz", "")
+	assert.Equal(t, http.StatusOK, status, body)
 }

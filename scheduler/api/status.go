@@ -70,7 +70,14 @@ func problemsOfAll(v scheduler.View) []Problem {
 	if v.StoreError != "" {
 		all = append(all, Problem{What: v.StoreError, Do: "mend the store: until then nothing is launched, and no order is taken"})
 	}
-	if v.Subscribed == "" {
+	switch {
+	case v.Standby && v.Leader == "":
+		all = append(all, Problem{
+			What: "no scheduler leads: nodes go on, but none is launched or ended",
+			Do:   "wait some seconds; then see that schedulers run and reach ZooKeeper (--zookeeper)",
+		})
+	case v.Standby: // the leader has the subscription
+	case v.Subscribed == "":
 		all = append(all, Problem{
 			What: "no subscription with a Mesos master: nodes go on, but none is launched or ended",
 			Do:   "see that a master leads and that the scheduler reaches it (--master); its log says why it does not",

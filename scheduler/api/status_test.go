@@ -42,6 +42,9 @@ func TestStatusSaysWhatIsWrongAndWhatToDo(t *testing.T) {
 		"no master": {func(v *scheduler.View, _ *coordinator.Node) { v.Subscribed = "" },
 			"no subscription with a Mesos master: nodes go on, but none is launched or ended",
 			"see that a master leads and that the scheduler reaches it (--master); its log says why it does not", 0},
+		"no leader": {func(v *scheduler.View, _ *coordinator.Node) { v.Standby = true },
+			"no scheduler leads: nodes go on, but none is launched or ended",
+			"wait some seconds; then see that schedulers run and reach ZooKeeper (--zookeeper)", 0},
 		"no store": {func(v *scheduler.View, _ *coordinator.Node) { v.StoreError = "save state: disk full" },
 			"save state: disk full", "mend the store: until then nothing is launched, and no order is taken", 0},
 		"agent set aside": {func(v *scheduler.View, _ *coordinator.Node) {
