@@ -53,6 +53,8 @@ type Deployment struct {
 	client  *http.Client
 	process *exec.Cmd
 	ended   chan error
+
+	uninstalled bool
 }
 
 // New prepares a deployment; Start starts it.
@@ -128,8 +130,35 @@ func (d *Deployment) end(signal syscall.Signal) error {
 	return err
 }
 
+// AwaitEnd waits until the scheduler ends by itself, after an order to uninstall, and returns what is wrong with how it ended.
+func (d *Deployment) AwaitEnd(ctx context.Context) error {
+	select {
+	case err := <-d.ended:
+		d.process, d.uninstalled = nil, err == nil
+		return err
+	case <-ctx.Done():
+		return fmt.Errorf("wait for the scheduler to end: %w; see %s", ctx.Err(), d.Log())
+	}
+}
+
 // Remove stops the scheduler, has the Mesos master end the framework, and waits until no container of it is left.
 func (d *Deployment) Remove(ctx context.Context) error {
+	if !d.uninstalled {
+		if err := d.tearDown(ctx); err != nil {
+			return err
+		}
+	}
+	for _, h := range d.cell.Hosts {
+		err := d.Await(ctx, "the containers on "+h.Name+" to be gone", func(ctx context.Context) error { return d.clear(ctx, h) })
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// tearDown ends the framework as an operator does who has no scheduler to ask.
+func (d *Deployment) tearDown(ctx context.Context) error {
 	var cluster api.Cluster
 	err := d.tell(ctx, func(ctx context.Context, c *client.Client) (err error) {
 		cluster, err = c.Cluster(ctx)
@@ -141,16 +170,7 @@ func (d *Deployment) Remove(ctx context.Context) error {
 	if err := d.Stop(); err != nil {
 		return err
 	}
-	if err := d.send(ctx, http.MethodPost, "http://"+d.cell.Master+"/master/teardown", []byte("frameworkId="+cluster.FrameworkID)); err != nil {
-		return err
-	}
-	for _, h := range d.cell.Hosts {
-		err := d.Await(ctx, "the containers on "+h.Name+" to be gone", func(ctx context.Context) error { return d.clear(ctx, h) })
-		if err != nil {
-			return err
-		}
-	}
-	return nil
+	return d.send(ctx, http.MethodPost, "http://"+d.cell.Master+"/master/teardown", []byte("frameworkId="+cluster.FrameworkID))
 }
 
 // clear removes the containers that a death of their host left behind. It is an error while others run, or remove themselves.
