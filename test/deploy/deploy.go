@@ -36,6 +36,7 @@ type Options struct {
 	Framework string   // its name; "" means elasticsearch
 	Image     string   // of Elasticsearch, known to every engine of the cell
 	Nodes     int      // wanted
+	Listen    string   // address of the scheduler's API; "" is that of the cell
 	Flags     []string // further flags of `mooring scheduler`, which beat those given here
 }
 
@@ -62,6 +63,9 @@ func New(c *cell.Cell, o Options) *Deployment {
 	if o.Framework == "" {
 		o.Framework = "elasticsearch"
 	}
+	if o.Listen == "" {
+		o.Listen = c.Scheduler
+	}
 	return &Deployment{cell: c, options: o, client: c.HTTPClient()}
 }
 
@@ -72,7 +76,13 @@ func (d *Deployment) Client() *http.Client { return d.client }
 func (d *Deployment) Log() string { return d.dir() + ".log" }
 
 // dir is the scheduler's directory.
-func (d *Deployment) dir() string { return filepath.Join(d.cell.Dir, "scheduler-"+d.options.Framework) }
+func (d *Deployment) dir() string {
+	name := "scheduler-" + d.options.Framework
+	if d.options.Listen != d.cell.Scheduler {
+		name += "-" + strings.ReplaceAll(d.options.Listen, ":", "-")
+	}
+	return filepath.Join(d.cell.Dir, name)
+}
 
 // Start starts the scheduler, with the state that an earlier one left.
 func (d *Deployment) Start(ctx context.Context) error {
@@ -82,7 +92,7 @@ func (d *Deployment) Start(ctx context.Context) error {
 	}
 	defer log.Close()
 	args := slices.Concat([]string{
-		"scheduler", "--master=" + d.cell.Master, "--listen=" + d.cell.Scheduler, fmt.Sprintf("--nodes=%d", d.options.Nodes),
+		"scheduler", "--master=" + d.cell.Master, "--listen=" + d.options.Listen, fmt.Sprintf("--nodes=%d", d.options.Nodes),
 		"--framework=" + d.options.Framework, "--image=" + d.options.Image, "--external-volume-driver=mooring", "--state-dir=" + d.dir(),
 	}, smallHeap, d.options.Flags)
 	d.process = d.cell.Command(context.WithoutCancel(ctx), d.options.Binary, args...)
@@ -100,7 +110,7 @@ func (d *Deployment) Start(ctx context.Context) error {
 
 // tell asks the scheduler something, or gives it an order.
 func (d *Deployment) tell(ctx context.Context, what func(context.Context, *client.Client) error) error {
-	c, err := client.New(d.cell.Scheduler, d.client.Transport)
+	c, err := client.New(d.options.Listen, d.client.Transport)
 	if err != nil {
 		return err
 	}
@@ -269,7 +279,7 @@ func (d *Deployment) Order(ctx context.Context, node int, order string) error {
 // Operate runs an operator's order, `mooring ARGS`, inside the cell and returns what it prints.
 func (d *Deployment) Operate(ctx context.Context, args ...string) (string, error) {
 	order := d.cell.Command(ctx, d.options.Binary, args...)
-	order.Env = append(order.Environ(), "MOORING_SCHEDULER=http://"+d.cell.Scheduler)
+	order.Env = append(order.Environ(), "MOORING_SCHEDULER=http://"+d.options.Listen)
 	out, err := order.CombinedOutput()
 	if err != nil {
 		err = fmt.Errorf("mooring %s: %w: %s", strings.Join(args, " "), err, out)
