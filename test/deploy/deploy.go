@@ -179,7 +179,14 @@ func (d *Deployment) tearDown(ctx context.Context) error {
 	if err := d.Stop(); err != nil {
 		return err
 	}
-	return d.send(ctx, http.MethodPost, "http://"+d.cell.Master+"/master/teardown", []byte("frameworkId="+cluster.FrameworkID))
+	end := func() error {
+		d.client.CloseIdleConnections()
+		return d.send(ctx, http.MethodPost, "http://"+d.cell.Master+"/master/teardown", []byte("frameworkId="+cluster.FrameworkID))
+	}
+	if err := end(); !errors.Is(err, io.EOF) { // the master has closed the connection, and a POST is not sent twice by itself
+		return err
+	}
+	return end()
 }
 
 // clear removes the containers that a death of their host left behind. It is an error while others run, or remove themselves.
