@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"time"
@@ -61,22 +62,33 @@ func measure(ctx context.Context, c *cell.Cell) ([]Figure, error) {
 }
 
 // hostFigures are those of the volume driver alone.
-func hostFigures(ctx context.Context, c *cell.Cell) ([]Figure, error) {
+func hostFigures(ctx context.Context, c *cell.Cell) (figures []Figure, err error) {
 	first, second := c.Hosts[0], c.Hosts[1]
-	figures, err := listFigures(ctx, first)
-	if err != nil {
-		return nil, err
+	for _, measure := range []func() ([]Figure, error){
+		func() ([]Figure, error) { return guardFigures(ctx, first) },
+		func() ([]Figure, error) { return firstWriteFigure(ctx, second, first) },
+		func() ([]Figure, error) { return indexFigure(ctx, c, first) },
+		func() ([]Figure, error) { return listFigures(ctx, first) },
+	} {
+		more, err := measure()
+		if err != nil {
+			return nil, err
+		}
+		tell(more)
+		figures = append(figures, more...)
 	}
-	guard, err := guardFigures(ctx, first)
-	if err != nil {
-		return nil, err
+	return figures, nil
+}
+
+// tell says at once what the table at the end repeats: the whole takes a while.
+func tell(figures []Figure) {
+	for _, f := range figures {
+		fmt.Fprintf(os.Stderr, "%s: %.4g %s", f.Name, f.Value, f.Unit)
+		if f.Ratio != 0 {
+			fmt.Fprintf(os.Stderr, ", ratio %.2f", f.Ratio)
+		}
+		fmt.Fprintln(os.Stderr)
 	}
-	index, err := indexFigure(ctx, c, first)
-	if err != nil {
-		return nil, err
-	}
-	write, err := firstWriteFigure(ctx, second, first)
-	return append(append(figures, guard...), index, write), err
 }
 
 // containerCycles times, in turn, containers with one volume of ours and with one of Docker's own; it returns the medians in

@@ -29,10 +29,10 @@ type indexer struct {
 
 // indexFigure compares bulk indexing on an image with that on a directory: two nodes of Elasticsearch on one host, which
 // index the same documents in turn.
-func indexFigure(ctx context.Context, c *cell.Cell, h *cell.Host) (Figure, error) {
+func indexFigure(ctx context.Context, c *cell.Cell, h *cell.Host) ([]Figure, error) {
 	documents, err := ledger.Packages(ctx)
 	if err != nil {
-		return Figure{}, err
+		return nil, err
 	}
 	documents = documents[:min(indexDocs, len(documents))]
 	var pair []indexer
@@ -44,7 +44,7 @@ func indexFigure(ctx context.Context, c *cell.Cell, h *cell.Host) (Figure, error
 		err = errors.Join(err, x.stop(context.WithoutCancel(ctx)))
 	}
 	if err != nil {
-		return Figure{}, err
+		return nil, err
 	}
 	ratios := make([]float64, indexRounds)
 	for round := range ratios {
@@ -53,7 +53,7 @@ func indexFigure(ctx context.Context, c *cell.Cell, h *cell.Host) (Figure, error
 	f := against("Elasticsearch bulk indexing: on an image / on a directory", "documents/s", median(rates[1]), median(rates[0]),
 		">= 0.95", func(float64) bool { return median(ratios) >= 0.95 })
 	f.Ratio, f.Spread = median(ratios), []float64{slices.Min(ratios), slices.Max(ratios)}
-	return f, nil
+	return []Figure{f}, nil
 }
 
 // race has each index the documents round by round, after one round that does not count; who begins changes.

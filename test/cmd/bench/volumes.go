@@ -65,14 +65,14 @@ func listing(ctx context.Context, h *cell.Host) (float64, error) {
 }
 
 // firstWriteFigure kills a host whose container writes a volume, and times the first write to it on another host.
-func firstWriteFigure(ctx context.Context, dying, other *cell.Host) (Figure, error) {
+func firstWriteFigure(ctx context.Context, dying, other *cell.Host) ([]Figure, error) {
 	volume := "type=volume,volume-driver=" + cell.PluginName + ",source=deathdata,target=/data"
 	writer := "while :; do date +%s.%N >>/data/log; sync /data/log; sleep 0.05; done"
 	if _, err := dying.Docker(ctx, "run", "--detach", "--network", "none", "--user", "0", "--entrypoint", "bash", "--mount", volume, elasticsearch, "-c", writer); err != nil {
-		return Figure{}, err
+		return nil, err
 	}
 	if err := dying.Kill(ctx); err != nil {
-		return Figure{}, err
+		return nil, err
 	}
 	died := time.Now()
 	patience, cancel := context.WithTimeout(ctx, 2*takeSeconds*time.Second)
@@ -83,11 +83,11 @@ func firstWriteFigure(ctx context.Context, dying, other *cell.Host) (Figure, err
 			break
 		}
 		if patience.Err() != nil {
-			return Figure{}, err
+			return nil, err
 		}
 	}
 	took := time.Since(died).Seconds()
 	f := against("host death to first write on another host / time after which a lease may be taken", "s", took, takeSeconds,
 		fmt.Sprintf("< %d s", takeSeconds+2), func(float64) bool { return took < takeSeconds+2 })
-	return f, dying.Return(ctx)
+	return []Figure{f}, dying.Return(ctx)
 }
