@@ -2,7 +2,6 @@ package backend
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -91,21 +90,11 @@ func (Image) Examine(v Spec) (growing int64, err error) {
 		return 0, err
 	}
 	defer image.Close()
-	found, err := identify(image)
-	if err == nil && (found.fs != r.FS || found.uuid != r.UUID) {
-		err = fmt.Errorf("%s holds %s with UUID %s, expected %s with %s", image.Name(), orNothing(found.fs), orNothing(found.uuid), r.FS, r.UUID)
-	}
+	_, _, err = r.match(image)
 	if v.Size > r.Fitted {
 		growing = v.Size
 	}
 	return growing, err
-}
-
-func orNothing(text string) string {
-	if text == "" {
-		return "nothing known"
-	}
-	return text
 }
 
 // HalfSnapshots are those that were not finished, or not removed to the end, with the time when they were last written.

@@ -121,30 +121,37 @@ func (r record) open(path string) (*os.File, superblock, error) {
 	return image, found, nil
 }
 
+// check is match for an image that is to be used: one that has not grown to its recorded size does so.
 func (r record) check(image *os.File) (superblock, error) {
+	found, size, err := r.match(image)
+	if err == nil && size < r.Size {
+		err = extend(image, r.Size)
+	}
+	return found, err
+}
+
+// match compares an image with its record, and returns its size, too. It changes nothing.
+func (r record) match(image *os.File) (superblock, int64, error) {
 	stat, err := image.Stat()
 	if err != nil {
-		return superblock{}, err
+		return superblock{}, 0, err
 	}
 	if !stat.Mode().IsRegular() {
-		return superblock{}, fmt.Errorf("%s is not a regular file", image.Name())
+		return superblock{}, 0, fmt.Errorf("%s is not a regular file", image.Name())
 	}
 	found, err := identify(image)
 	switch {
 	case err != nil:
-		return found, err
 	case found.fs == "":
-		return found, fmt.Errorf("%s holds no %s file system, expected one with UUID %s: put the right image there, it is not formatted again",
+		err = fmt.Errorf("%s holds no %s file system, expected one with UUID %s: put the right image there, it is not formatted again",
 			image.Name(), r.FS, r.UUID)
 	case found.fs != r.FS || found.uuid != r.UUID:
-		return found, fmt.Errorf("%s is another image: it holds %s with UUID %s, expected %s with %s: put the right image there",
+		err = fmt.Errorf("%s is another image: it holds %s with UUID %s, expected %s with %s: put the right image there",
 			image.Name(), found.fs, found.uuid, r.FS, r.UUID)
 	case stat.Size() < r.Fitted:
-		return found, fmt.Errorf("%s was cut off: it has %d bytes, expected %d: restore it", image.Name(), stat.Size(), r.Size)
-	case stat.Size() < r.Size:
-		return found, extend(image, r.Size)
+		err = fmt.Errorf("%s was cut off: it has %d bytes, expected %d: restore it", image.Name(), stat.Size(), r.Size)
 	}
-	return found, nil
+	return found, stat.Size(), err
 }
 
 // extend makes a file longer without using space.
