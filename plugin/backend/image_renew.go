@@ -14,7 +14,7 @@ import (
 // writes to it when it wakes, does not write to the copy. What was acknowledged before is in the copy; a file system that was
 // in use is repaired when it is mounted, as after a power cut. An epoch is good for one try: what has its name already is not
 // trusted, and not touched.
-func (i Image) Renew(_ context.Context, v Spec, epoch uint64) (bool, error) {
+func (i Image) Renew(ctx context.Context, v Spec, epoch uint64) (bool, error) {
 	if epoch <= v.Image {
 		return false, fmt.Errorf("%s cannot become %s: an image is renewed under a later epoch", v.image(), ImageName(epoch))
 	}
@@ -31,13 +31,8 @@ func (i Image) Renew(_ context.Context, v Spec, epoch uint64) (bool, error) {
 		return false, err
 	}
 	defer present.Close()
-	able := true
-	err = makeImage(path, func(draft *os.File) error {
-		err := reflink(draft, present)
-		able = !noReflinks(err)
-		return err
-	})
-	if !able {
+	err = makeImage(path, func(draft *os.File) error { return Copying{}.copy(ctx, draft, present) })
+	if errors.Is(err, ErrNoReflinks) {
 		return false, nil
 	}
 	if err != nil {
