@@ -15,7 +15,7 @@ const drainKey = "drain"
 // Drain makes this host refuse new mounts, also after a restart of the plugin, until it is undone. What is in use goes on.
 func (d *Driver) Drain() (admin.Drain, error) {
 	if d.drain().Since.IsZero() { // the first order counts
-		since := time.Now().UTC().Truncate(time.Second)
+		since := now()
 		if err := d.state.Put(drainKey, since); err != nil {
 			return admin.Drain{}, fmt.Errorf("drain host %s: %w", d.self.Host, err)
 		}
