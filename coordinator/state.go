@@ -139,8 +139,8 @@ func (s *State) Wanted() []bool {
 		return wanted
 	}
 	left := s.Target
-	for i, n := range s.Nodes {
-		wanted[i] = left > 0 && n.Intent != Retire
+	for i := range s.Nodes { // a copy of each node would cost more than all the rest of a step
+		wanted[i] = left > 0 && s.Nodes[i].Intent != Retire
 		if wanted[i] {
 			left--
 		}

@@ -6,17 +6,22 @@ import (
 	"time"
 )
 
-// Step takes in one event. The state that comes back must be durable before any of the actions is carried out, and the
-// actions are to be carried out in order. If saving fails, both are to be dropped and s stays in force.
-func (r Rules) Step(s State, e Event) (State, []Action) {
+// Step takes in events, one after the other. The state that comes back must be durable before any of the actions is carried out,
+// and the actions are to be carried out in order. If saving fails, both are to be dropped and s stays in force.
+//
+// Events that are taken in together have the same effect as one by one, but need one copy of the state, and one save.
+func (r Rules) Step(s State, events ...Event) (State, []Action) {
 	t := &turn{rules: r, state: s.clone()}
 	seeds := s.seeds()
-	t.take(e)
-	t.stopUnwanted()
-	t.tearDown()
-	t.askForOffers()
-	if after := t.state.seeds(); !slices.Equal(seeds, after) {
-		t.announce(after)
+	for _, e := range events {
+		t.take(e)
+		t.stopUnwanted()
+		t.tearDown()
+		t.askForOffers()
+		if after := t.state.seeds(); !slices.Equal(seeds, after) {
+			t.announce(after)
+			seeds = after
+		}
 	}
 	return t.state, t.actions
 }
@@ -175,9 +180,9 @@ func (t *turn) kill(task TaskRef) { t.do(Kill(task)) }
 
 // announce tells every running node where the others are.
 func (t *turn) announce(seeds []string) {
-	for _, n := range t.state.Nodes {
-		if n.Phase == Running {
-			t.tell(n, seeds)
+	for i := range t.state.Nodes {
+		if n := &t.state.Nodes[i]; n.Phase == Running {
+			t.tell(*n, seeds)
 		}
 	}
 }

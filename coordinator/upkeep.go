@@ -67,7 +67,7 @@ func (t *turn) stopUnwanted() {
 	for i := range t.state.Nodes {
 		n := &t.state.Nodes[i]
 		stop := !wanted[i] || n.Intent == Restart || n.Intent == Move || n.Held != ""
-		if !stop || n.Phase == Vacant || n.AgentGone || t.killedLately(*n) {
+		if !stop || n.Phase == Vacant || n.AgentGone || t.killedLately(n) {
 			continue
 		}
 		n.Killed = t.now
@@ -76,7 +76,7 @@ func (t *turn) stopUnwanted() {
 }
 
 // killedLately tells whether a kill may be on its way. One from before the subscription may never have been sent.
-func (t *turn) killedLately(n Node) bool {
+func (t *turn) killedLately(n *Node) bool {
 	return t.now.Sub(n.Killed) < killEvery && !n.Killed.Before(t.state.Subscribed)
 }
 
@@ -103,7 +103,8 @@ func (t *turn) askForOffers() {
 func (t *turn) wanting() (count int, ever bool) {
 	wanted := t.state.Wanted()
 	room := t.state.Target - t.state.Launched()
-	for i, n := range t.state.Nodes {
+	for i := range t.state.Nodes {
+		n := &t.state.Nodes[i]
 		switch {
 		case !wanted[i] || n.Held != "" || n.Phase == Claimed || n.Phase == Running:
 		case n.Phase == Vacant && room <= 0:

@@ -13,7 +13,10 @@ import (
 	"mooring/coordinator"
 )
 
-const saveTimeout = 30 * time.Second
+const (
+	saveTimeout = 30 * time.Second
+	mostAtOnce  = 512 // deliveries that are taken in before a tick or an order gets its turn
+)
 
 // loop owns the state. Everything that may change it passes through handle, one event after the other.
 type loop struct {
@@ -44,15 +47,15 @@ func (l *loop) run(ctx context.Context, deliveries <-chan delivery) error {
 		case <-ctx.Done():
 			return nil
 		case d := <-deliveries:
-			l.deliver(ctx, d)
+			l.take(ctx, d, deliveries)
 		case now := <-ticker.C:
 			if l.conn != nil { // without a subscription nothing could be done about what is due
-				l.handle(ctx, coordinator.Tick{At: wall(now)}, nil)
+				l.handle(ctx, nil, coordinator.Tick{At: wall(now)})
 			}
 		case o := <-l.scheduler.orders:
 			l.count("mooring_orders_total", 1)
 			l.show(func(v *View) { clear(v.Notes) }) // what was true before may not be so now; the next offers tell
-			o.done <- l.handle(ctx, o.event, nil)
+			o.done <- l.handle(ctx, nil, o.event)
 		}
 	}
 }
@@ -60,12 +63,53 @@ func (l *loop) run(ctx context.Context, deliveries <-chan delivery) error {
 // wall strips what does not survive storing, so that a state that was loaded equals the one that was saved.
 func wall(t time.Time) time.Time { return t.UTC().Round(0) }
 
+// take takes in a delivery and what has come since. Status updates in a row are saved together, since a save takes the disk about
+// as long for hundreds as for one; then all of them are acknowledged.
+func (l *loop) take(ctx context.Context, d delivery, more <-chan delivery) {
+	var updates []coordinator.Event
+	for left := mostAtOnce; ; left-- {
+		if d.conn == l.conn && d.event != nil && d.event.Type == v1.Event_UPDATE {
+			l.noteStatus(&d.event.Update.Status)
+			updates = append(updates, translate(d.event, wall(time.Now())))
+		} else {
+			l.updates(ctx, updates)
+			updates = nil
+			l.deliver(ctx, d)
+		}
+		var there bool
+		if left > 1 {
+			d, there = arrived(more)
+		}
+		if !there {
+			l.updates(ctx, updates)
+			return
+		}
+	}
+}
+
+// arrived is a delivery that has come already, if there is one.
+func arrived(deliveries <-chan delivery) (delivery, bool) {
+	select {
+	case d := <-deliveries:
+		return d, true
+	default:
+		return delivery{}, false
+	}
+}
+
+func (l *loop) updates(ctx context.Context, updates []coordinator.Event) {
+	if len(updates) > 0 {
+		_ = l.handle(ctx, nil, updates...) // a failure to save has dropped the connection
+	}
+}
+
 // deliver takes in an event of a connection. After a failure to save, the rest of that connection's events is passed over: they
 // come again with the next subscription.
 func (l *loop) deliver(ctx context.Context, d delivery) {
 	switch {
 	case d.event == nil:
 		l.disconnected(d.conn)
+		close(d.taken)
 	case d.event.Type == v1.Event_SUBSCRIBED:
 		l.subscribed(ctx, d)
 	case d.conn == l.conn:
@@ -103,13 +147,8 @@ func (l *loop) event(ctx context.Context, e *v1.Event) error {
 	if event == nil {
 		return nil
 	}
-	switch e.Type {
-	case v1.Event_UPDATE:
-		l.noteStatus(&e.Update.Status)
-	case v1.Event_OFFERS:
-		l.count("mooring_offers_total", len(e.GetOffers().GetOffers()))
-	}
-	return l.handle(ctx, event, offersByID(e))
+	l.count("mooring_offers_total", len(e.GetOffers().GetOffers()))
+	return l.handle(ctx, offersByID(e), event)
 }
 
 // offersByID keeps the offers of an event at hand, for launches that must tell Mesos whose resources they use.
@@ -124,8 +163,8 @@ func offersByID(e *v1.Event) map[string]*mesos.Offer {
 
 // handle decides, makes durable, then acts. If saving fails nothing happened: the old state stays in force, and the connection
 // is dropped, so that Mesos repeats what was not acknowledged and takes back its offers.
-func (l *loop) handle(ctx context.Context, e coordinator.Event, offers map[string]*mesos.Offer) error {
-	next, actions := l.scheduler.rules.Step(l.state, e)
+func (l *loop) handle(ctx context.Context, offers map[string]*mesos.Offer, events ...coordinator.Event) error {
+	next, actions := l.scheduler.rules.Step(l.state, events...)
 	if err := l.save(ctx, next); err != nil {
 		l.dropConnection(err)
 		return err

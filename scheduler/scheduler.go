@@ -52,7 +52,7 @@ func (s *Scheduler) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	deliveries := make(chan delivery)
+	deliveries := make(chan delivery, mostAtOnce)
 	l := newLoop(s, state)
 	found := s.masters(s.options.Log.Named("masters"))
 	sub := &subscriber{
@@ -66,7 +66,7 @@ func (s *Scheduler) Run(ctx context.Context) error {
 	if err := group.Wait(); !errors.Is(err, errRemoved) || l.state.Removal == coordinator.Installed {
 		return err
 	}
-	if err := l.handle(ctx, coordinator.Removed{At: wall(time.Now())}, nil); err != nil {
+	if err := l.handle(ctx, nil, coordinator.Removed{At: wall(time.Now())}); err != nil {
 		return err // the next Run hears from Mesos again that the framework is no more
 	}
 	return ErrUninstalled

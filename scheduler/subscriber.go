@@ -56,6 +56,7 @@ type subscriber struct {
 type delivery struct {
 	conn  *connection
 	event *v1.Event
+	taken chan<- struct{} // without an event: closed when the loop knows
 }
 
 // run subscribes again and again. It returns nil when ctx ends, else an error after which nothing can be done.
@@ -120,7 +121,7 @@ func (s *subscriber) subscribeOnce(ctx context.Context, f found) (accepted bool,
 	sender.Go(conn.send)
 	err = conn.receive(func(e *v1.Event) { s.hand(ctx, conn, e) })
 	sender.Wait()
-	s.pass(ctx, delivery{conn: conn})
+	s.over(ctx, conn)
 	return conn.accepted.Load(), err
 }
 
@@ -130,6 +131,17 @@ func (s *subscriber) hand(ctx context.Context, conn *connection, e *v1.Event) {
 		conn.frameworkID = e.Subscribed.GetFrameworkID().GetValue()
 	}
 	s.pass(ctx, delivery{conn: conn, event: e})
+}
+
+// over tells the loop that a connection has ended, and waits until it took in all that came before: the next subscription may go
+// by what the first event of this one said.
+func (s *subscriber) over(ctx context.Context, conn *connection) {
+	taken := make(chan struct{})
+	s.pass(ctx, delivery{conn: conn, taken: taken})
+	select {
+	case <-taken:
+	case <-ctx.Done():
+	}
 }
 
 func (s *subscriber) pass(ctx context.Context, d delivery) {
