@@ -3,6 +3,7 @@ package scheduler_test
 import (
 	"context"
 	"fmt"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -19,7 +20,17 @@ import (
 	"mooring/scheduler/store/storetest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	told, is := os.LookupEnv(processVariable)
+	if !is {
+		goleak.VerifyTestMain(m)
+		return
+	}
+	if err := schedule(told); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
 
 const patience = 30 * time.Second // no test waits that long unless it fails
 

@@ -56,9 +56,10 @@ func (m *Master) offerLocked() {
 		return
 	}
 	event := &v1.Event{Type: v1.Event_OFFERS, Offers: &v1.Event_Offers{}}
+	used := m.usedLocked()
 	for _, id := range m.agentIDsLocked() {
 		a := m.agents[id]
-		if free := m.freeLocked(a); a.state == registered && !a.draining && len(free) > 0 {
+		if free := m.free(a, used[id]); a.state == registered && !a.draining && len(free) > 0 {
 			offer := m.offer(a, free)
 			m.offers[offer.ID.Value] = offer
 			event.Offers.Offers = append(event.Offers.Offers, offer)
@@ -101,8 +102,22 @@ func (m *Master) allocation() *mesos.Resource_AllocationInfo {
 	return &mesos.Resource_AllocationInfo{Role: &role}
 }
 
-// freeLocked is what an agent has beyond what its tasks use and what is offered.
-func (m *Master) freeLocked(a *agent) []mesos.Resource {
+// usedLocked is what tasks use and what is offered, by agent.
+func (m *Master) usedLocked() map[string][]mesos.Resource {
+	used := map[string][]mesos.Resource{}
+	for _, t := range m.tasks {
+		if !terminal(t.state) {
+			used[t.info.AgentID.Value] = append(used[t.info.AgentID.Value], t.resources()...)
+		}
+	}
+	for _, o := range m.offers {
+		used[o.AgentID.Value] = append(used[o.AgentID.Value], o.Resources...)
+	}
+	return used
+}
+
+// free is what an agent has beyond what is used.
+func (m *Master) free(a *agent, used []mesos.Resource) []mesos.Resource {
 	free := mesos.Resources{
 		scalar("cpus", a.CPUs), scalar("mem", a.MemoryMB),
 		{Name: "ports", Type: mesos.RANGES.Enum(), Ranges: &mesos.Value_Ranges{Range: []mesos.Value_Range{{Begin: a.FirstPort, End: a.LastPort}}}},
@@ -111,16 +126,7 @@ func (m *Master) freeLocked(a *agent) []mesos.Resource {
 	for i := range free {
 		free[i].AllocationInfo = m.allocation()
 	}
-	for _, t := range m.tasks {
-		if t.info.AgentID.Value == a.ID && !terminal(t.state) {
-			free = free.Minus(t.resources()...)
-		}
-	}
-	for _, o := range m.offers {
-		if o.AgentID.Value == a.ID {
-			free = free.Minus(o.Resources...)
-		}
-	}
+	free = free.Minus(used...)
 	return slices.DeleteFunc(free, func(r mesos.Resource) bool { return r.IsEmpty() })
 }
 

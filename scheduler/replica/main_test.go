@@ -96,14 +96,14 @@ func (s spec) open() (*replica.Replica, error) {
 
 // peer is a scheduler in a process of its own.
 type peer struct {
-	t    *testing.T
+	t    testing.TB
 	spec spec
 	cmd  *exec.Cmd
 	log  string
 }
 
 // start starts a scheduler, which runs until the test ends.
-func start(t *testing.T, master *mesostest.Master, zooKeeper string) *peer {
+func start(t testing.TB, master *mesostest.Master, zooKeeper string) *peer {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
@@ -180,14 +180,14 @@ func (p *peer) nodes() []coordinator.Node {
 	return nodes
 }
 
-func eventually(t *testing.T, condition func() bool, says string) {
+func eventually(t testing.TB, condition func() bool, says string) {
 	t.Helper()
 	for deadline := time.Now().Add(patience); !condition(); time.Sleep(pause) {
 		require.True(t, time.Now().Before(deadline), says)
 	}
 }
 
-func newMaster(t *testing.T) *mesostest.Master {
+func newMaster(t testing.TB) *mesostest.Master {
 	m := mesostest.New(t)
 	m.AutoRun = true
 	for i := 1; i <= 4; i++ {
@@ -208,7 +208,7 @@ func settled(m *mesostest.Master, count int) bool {
 }
 
 // neverTwice checks that nothing was ever launched under a name twice, and no node at an epoch that the schedulers don't know.
-func neverTwice(t *testing.T, m *mesostest.Master, p *peer) {
+func neverTwice(t testing.TB, m *mesostest.Master, p *peer) {
 	t.Helper()
 	epochs := map[string]bool{}
 	for _, c := range m.Calls(v1.Call_ACCEPT) {

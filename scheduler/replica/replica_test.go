@@ -17,14 +17,16 @@ import (
 
 // pair is two schedulers, the first of which leads, and all they need.
 type pair struct {
-	t           *testing.T
+	t           testing.TB
 	master      *mesostest.Master
 	proxy       *zookeeper.Proxy // between the first one and ZooKeeper
 	first, next *peer
 }
 
-func newPair(t *testing.T, server *zookeeper.Server, path string) *pair {
-	t.Parallel()
+func newPair(t testing.TB, server *zookeeper.Server, path string) *pair {
+	if t, is := t.(*testing.T); is {
+		t.Parallel()
+	}
 	p := &pair{t: t, master: newMaster(t), proxy: zookeeper.NewProxy(t, server)}
 	p.first = start(t, p.master, "zk://me:hush@"+p.proxy.Address+path)
 	p.first.awaitLead()

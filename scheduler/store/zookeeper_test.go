@@ -20,7 +20,7 @@ import (
 
 var _ scheduler.Store = (*store.ZooKeeper)(nil)
 
-func connect(t *testing.T, address string) *ensemble.Conn {
+func connect(t testing.TB, address string) *ensemble.Conn {
 	t.Helper()
 	a, err := ensemble.Parse(address)
 	require.NoError(t, err)
@@ -30,7 +30,7 @@ func connect(t *testing.T, address string) *ensemble.Conn {
 }
 
 // open opens a store that whoever has it may write, as long as nobody touches the leader's node.
-func open(t *testing.T, address string, initial coordinator.State) *store.ZooKeeper {
+func open(t testing.TB, address string, initial coordinator.State) *store.ZooKeeper {
 	t.Helper()
 	s, err := store.OpenZooKeeper(connect(t, address), initial, "leader")
 	require.NoError(t, err)
@@ -40,7 +40,7 @@ func open(t *testing.T, address string, initial coordinator.State) *store.ZooKee
 }
 
 // raw is a connection beside the store's.
-func raw(t *testing.T, s *server.Server) *zk.Conn {
+func raw(t testing.TB, s *server.Server) *zk.Conn {
 	t.Helper()
 	c, _, err := zk.Connect([]string{s.Address}, 10*time.Second, zk.WithLogger(silent{}))
 	require.NoError(t, err)
@@ -214,30 +214,46 @@ func busy(nodes int) coordinator.State {
 
 // size is about the aims for 1,000 nodes: less than 1 MB in all, no big record, and one transaction can change all of them.
 func size(t *testing.T, s *server.Server) {
-	const nodes = 1000
-	first := coordinator.NewState("elasticsearch", nodes)
-	kept := open(t, "zk://me:hush@"+s.Address+"/size", first)
+	total, largest := stored(t, s, "/size", 1000)
+	t.Logf("1,000 nodes take %d bytes", total)
+	assert.Less(t, total, 1_000_000)
+	assert.Less(t, largest, 2<<10)
+}
+
+// stored saves busy nodes below a path, and returns what their records and the header take, in bytes.
+func stored(t testing.TB, s *server.Server, path string, nodes int) (total, largest int) {
+	address, first := "zk://me:hush@"+s.Address+path, coordinator.NewState("elasticsearch", nodes)
+	kept := open(t, address, first)
 	_, err := kept.Load(t.Context())
 	require.NoError(t, err)
 	state := busy(nodes)
 	require.NoError(t, kept.Save(t.Context(), first, state))
-	loaded, err := open(t, "zk://me:hush@"+s.Address+"/size", first).Load(t.Context())
+	loaded, err := open(t, address, first).Load(t.Context())
 	require.NoError(t, err)
 	require.Equal(t, state, loaded)
 
-	c, total := raw(t, s), 0
+	c := raw(t, s)
 	require.NoError(t, c.AddAuth("digest", []byte("me:hush")))
-	names, _, err := c.Children("/size/elasticsearch/nodes")
+	names, _, err := c.Children(path + "/elasticsearch/nodes")
 	require.NoError(t, err)
 	require.Len(t, names, nodes)
 	for _, name := range append(names, "../header") {
-		_, stat, err := c.Exists("/size/elasticsearch/" + strings.TrimPrefix("nodes/"+name, "nodes/../"))
+		_, stat, err := c.Exists(path + "/elasticsearch/" + strings.TrimPrefix("nodes/"+name, "nodes/../"))
 		require.NoError(t, err)
-		assert.Less(t, stat.DataLength, int32(2<<10), name)
-		total += int(stat.DataLength)
+		total, largest = total+int(stat.DataLength), max(largest, int(stat.DataLength))
 	}
-	t.Logf("%d nodes take %d bytes", nodes, total)
-	assert.Less(t, total, 1_000_000)
+	return total, largest
+}
+
+// BenchmarkStateInZooKeeper writes and reads the state of 1,000 busy nodes, and reports what its records take.
+func BenchmarkStateInZooKeeper(b *testing.B) {
+	s, round := server.Run(b), 0
+	for b.Loop() {
+		round++
+		total, largest := stored(b, s, fmt.Sprintf("/round%d", round), 1000)
+		b.ReportMetric(float64(total)/1e6, "MB")
+		b.ReportMetric(float64(largest), "bytes/record")
+	}
 }
 
 func tooMuch(t *testing.T, s *server.Server) {

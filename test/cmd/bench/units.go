@@ -17,6 +17,7 @@ func goBenchmarks(ctx context.Context) ([]Figure, error) {
 	for _, run := range [][]string{
 		{"-bench=.", "./plugin", "./scheduler", "./coordinator"},
 		{"-bench=^Benchmark(First|Later)Mount$", "./plugin/backend"}, // the others there are for work on the back ends
+		{"-bench=.", "./scheduler/store", "./scheduler/replica"},
 	} {
 		cmd := exec.CommandContext(ctx, "go", append([]string{"test", "-run=^$", "-benchtime=2s", "-timeout=15m"}, run...)...)
 		cmd.Stderr = os.Stderr
@@ -54,42 +55,67 @@ func parse(output []byte) results {
 	return all
 }
 
-// choose turns results into figures; a benchmark that is missing is an error, so that a renamed one is noticed.
+// reader picks results, and notes those that are missing, so that a renamed benchmark is noticed.
+type reader struct {
+	all     results
+	missing []string
+}
+
+func (r *reader) get(benchmark, unit string) float64 {
+	value, ok := r.all[benchmark][unit]
+	if !ok {
+		r.missing = append(r.missing, benchmark+" "+unit)
+	}
+	return value
+}
+
+// choose turns results into figures.
 func choose(all results) ([]Figure, error) {
-	var missing []string
-	get := func(benchmark, unit string) float64 {
-		value, ok := all[benchmark][unit]
-		if !ok {
-			missing = append(missing, benchmark+" "+unit)
-		}
-		return value
-	}
-	absolute := func(name, unit string, value float64, aim string, met bool) Figure {
-		return Figure{Name: name, Value: value, Unit: unit, Aim: aim, Met: met}
-	}
-	get1, get16 := get("BenchmarkGet/clients=1", "calls/s"), get("BenchmarkGet/clients=16", "calls/s")
-	create1, create16 := get("BenchmarkCreate/clients=1", "calls/s"), get("BenchmarkCreate/clients=16", "calls/s")
-	sync1 := get("BenchmarkSyncPerCall/clients=1", "calls/s")
-	offers := get("BenchmarkTenThousandOffers/all_wait", "ns/op") / 1e6
-	memory := get("BenchmarkMemory", "MB_answering")
-	volumes := get("BenchmarkThousandVolumes", "heap-KiB") / 1024
-	figures := []Figure{
-		absolute("Get, 1 client", "calls/s", get1, "", true),
-		absolute("Get, 16 clients", "calls/s", get16, ">= 15000", get16 >= 15000),
-		against("durable Create, 1 client / one fsync per call", "calls/s", create1, sync1, "", func(float64) bool { return true }),
-		against("durable Create, 16 clients / one fsync per call", "calls/s", create16, sync1, ">= 10", func(r float64) bool { return r >= 10 }),
-		absolute("10,000 offers, 1,000 nodes: decode, decide, answer", "ms", offers, "<= 100", offers <= 100),
-		absolute("scheduler heap while answering 10,000 offers, 1,000 nodes", "MB", memory, "<= 64", memory <= 64),
-		absolute("plugin heap for 1,000 volumes", "MB", volumes, "<= 40", volumes <= 40),
-	}
-	for _, fs := range []string{"ext4", "xfs"} {
-		first, later := get("BenchmarkFirstMount/"+fs, "ns/op")/1e6, get("BenchmarkLaterMount/"+fs, "ns/op")/1e6
-		figures = append(figures,
-			absolute("first mount of a new image of 100 GB, "+fs, "ms", first, "<= 80", first <= 80),
-			absolute("later mount of an image of 100 GB, "+fs, "ms", later, "<= 30", later <= 30))
-	}
-	if len(missing) > 0 {
-		return nil, fmt.Errorf("benchmarks without a result: %s", strings.Join(missing, ", "))
+	r := &reader{all: all}
+	figures := append(r.plugin(), r.scheduler()...)
+	if len(r.missing) > 0 {
+		return nil, fmt.Errorf("benchmarks without a result: %s", strings.Join(r.missing, ", "))
 	}
 	return figures, nil
+}
+
+func (r *reader) plugin() []Figure {
+	get1, get16 := r.get("BenchmarkGet/clients=1", "calls/s"), r.get("BenchmarkGet/clients=16", "calls/s")
+	create1, create16 := r.get("BenchmarkCreate/clients=1", "calls/s"), r.get("BenchmarkCreate/clients=16", "calls/s")
+	sync1 := r.get("BenchmarkSyncPerCall/clients=1", "calls/s")
+	figures := []Figure{
+		{Name: "Get, 1 client", Value: get1, Unit: "calls/s", Met: true},
+		atLeast("Get, 16 clients", "calls/s", get16, 15000),
+		against("durable Create, 1 client / one fsync per call", "calls/s", create1, sync1, "", func(float64) bool { return true }),
+		against("durable Create, 16 clients / one fsync per call", "calls/s", create16, sync1, ">= 10", func(r float64) bool { return r >= 10 }),
+		atMost("plugin heap for 1,000 volumes", "MB", r.get("BenchmarkThousandVolumes", "heap-KiB")/1024, 40),
+	}
+	for _, fs := range []string{"ext4", "xfs"} {
+		figures = append(figures,
+			atMost("first mount of a new image of 100 GB, "+fs, "ms", r.get("BenchmarkFirstMount/"+fs, "ns/op")/1e6, 80),
+			atMost("later mount of an image of 100 GB, "+fs, "ms", r.get("BenchmarkLaterMount/"+fs, "ns/op")/1e6, 30))
+	}
+	return figures
+}
+
+func (r *reader) scheduler() []Figure {
+	return []Figure{
+		atMost("10,000 offers, 1,000 nodes: decode, decide, answer", "ms", r.get("BenchmarkTenThousandOffers/all_wait", "ns/op")/1e6, 100),
+		atMost("scheduler heap while answering 10,000 offers, 1,000 nodes", "MB", r.get("BenchmarkMemory", "MB_answering"), 64),
+		atMost("scheduler process with 10,000 agents, 1,000 nodes: most memory", "MB", r.get("BenchmarkResidentMemory", "MB"), 64),
+		atLeast("status updates saved and acknowledged, 1,000 nodes", "updates/s", r.get("BenchmarkUpdates", "updates/s"), 10000),
+		atMost("1,000 nodes launched on 1,000 agents", "s", r.get("BenchmarkLaunch", "ns/op")/1e9, 30),
+		atMost("1,000 nodes reconciled by a scheduler that starts", "s", r.get("BenchmarkReconcile", "ns/op")/1e9, 1),
+		atMost("state of 1,000 nodes in ZooKeeper", "MB", r.get("BenchmarkStateInZooKeeper", "MB"), 1),
+		atMost("largest record of it", "bytes", r.get("BenchmarkStateInZooKeeper", "bytes/record"), 2048),
+		atMost("death of the leading scheduler to the next launch", "s", r.get("BenchmarkLeaderDeath", "ns/op")/1e9, 10),
+	}
+}
+
+func atMost(name, unit string, value, aim float64) Figure {
+	return Figure{Name: name, Value: value, Unit: unit, Aim: fmt.Sprintf("<= %g", aim), Met: value <= aim}
+}
+
+func atLeast(name, unit string, value, aim float64) Figure {
+	return Figure{Name: name, Value: value, Unit: unit, Aim: fmt.Sprintf(">= %g", aim), Met: value >= aim}
 }
