@@ -51,6 +51,7 @@ type executor struct {
 	reports chan report             // of the life
 
 	ending bool             // no task will be accepted or none is left
+	shut   bool             // the agent shuts this executor down
 	linger <-chan time.Time // then nobody waits for acknowledgements any longer
 	lost   error            // why there is no agent any more
 }
@@ -127,6 +128,10 @@ func (e *executor) handle(ctx context.Context, event mesosexec.Event, workers *s
 	case mesosexec.Event_MESSAGE:
 		e.message(event.Message.Data)
 	case mesosexec.Event_SHUTDOWN:
+		e.shut = true
+		if e.ending {
+			e.await()
+		}
 		e.stop("the agent shuts the executor down", e.shutdownGrace())
 	case mesosexec.Event_ERROR:
 		e.log.Error("agent reports an error", "error", event.Error.Message)
@@ -235,12 +240,20 @@ func (e *executor) tell(ctx context.Context, r report) {
 
 // finish waits only for acknowledgements from now on.
 func (e *executor) finish() {
-	if e.ending {
-		return
+	if !e.ending {
+		e.ending = true
+		e.await()
 	}
-	e.ending = true
+}
+
+// await bounds the wait for acknowledgements. An agent that shuts executors down because it terminates, or because the framework
+// does, takes their updates but acknowledges none (seen with Mesos 1.11), and waits for them to end.
+func (e *executor) await() {
 	wait := ackTimeout
-	if e.env.Checkpoint {
+	switch {
+	case e.shut:
+		wait = shutdownMargin
+	case e.env.Checkpoint:
 		wait = max(wait, e.env.RecoveryTimeout)
 	}
 	e.linger = time.After(wait)

@@ -166,6 +166,27 @@ func TestLastWordWaitsForItsAcknowledgement(t *testing.T) {
 	require.NoError(t, s.end())
 }
 
+// A terminating agent takes updates, but says no more that it has them (seen with Mesos 1.11).
+func TestAnAgentThatTerminatesIsNotAwaited(t *testing.T) {
+	for when, before := range map[string]func(*scene){
+		"while the node runs":        func(*scene) {},
+		"while an update is awaited": func(s *scene) { s.kill(0); s.agent.untilStates("STARTING RUNNING KILLING KILLED") },
+	} {
+		t.Run(when, func(t *testing.T) {
+			s := newScene(t)
+			s.start()
+			s.launch()
+			s.agent.untilStates("STARTING RUNNING")
+			s.agent.set(func() { s.agent.silent = true })
+			before(s)
+			s.agent.send(mesosexec.Event{Type: mesosexec.Event_SHUTDOWN})
+			require.NoError(t, s.end())
+			s.agent.untilStates("STARTING RUNNING KILLING KILLED")
+			require.Contains(t, s.runtime.Calls(), "remove "+name)
+		})
+	}
+}
+
 func TestAgentStaysAway(t *testing.T) {
 	s := newScene(t)
 	t.Setenv("MESOS_RECOVERY_TIMEOUT", "300ms")

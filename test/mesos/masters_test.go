@@ -1,28 +1,17 @@
-package masters_test
+package mesos_test
 
 import (
-	"encoding/json"
 	"fmt"
 	"net"
-	"net/http"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"mooring/test/zookeeper"
-)
-
-const (
-	mesos    = "/var/cache/mooring/mesos/mesos-master"
-	patience = 2 * time.Minute // Mesos notices a dead master after 10 s
-	pause    = 50 * time.Millisecond
 )
 
 func freeAddress(t *testing.T) string {
@@ -33,70 +22,19 @@ func freeAddress(t *testing.T) string {
 	return l.Addr().String()
 }
 
-// run starts a program, which ends with the test at the latest; kill ends it at once.
-func run(t *testing.T, name, program string, args ...string) (kill func()) {
-	t.Helper()
-	file := filepath.Join(t.TempDir(), name+".log")
-	log, err := os.Create(file)
-	require.NoError(t, err)
-	defer log.Close()
-	cmd := exec.Command(program, args...)
-	cmd.Stdout, cmd.Stderr = log, log
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	require.NoError(t, cmd.Start())
-	kill = func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait() // killed, or ended before
-	}
-	t.Cleanup(func() {
-		kill()
-		if t.Failed() {
-			content, _ := os.ReadFile(file)
-			t.Logf("end of the log of %s:\n%s", name, content[max(0, len(content)-6000):])
-		}
-	})
-	return kill
-}
-
-func ask(url string, answer any) error {
-	client := http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
-	response, err := client.Get(url)
-	if err != nil {
-		return err
-	}
-	defer response.Body.Close()
-	if response.StatusCode != http.StatusOK {
-		return fmt.Errorf("%s: %s", url, response.Status)
-	}
-	return json.NewDecoder(response.Body).Decode(answer)
-}
-
-func eventually(t *testing.T, what string, check func() error) {
-	t.Helper()
-	deadline := time.Now().Add(patience)
-	for {
-		err := check()
-		if err == nil {
-			return
-		}
-		require.True(t, time.Now().Before(deadline), "%s: %v", what, err)
-		time.Sleep(pause)
-	}
-}
-
-// cluster is what a scheduler says.
-type cluster struct {
+// said is what a scheduler says of its cluster.
+type said struct {
 	FrameworkID string `json:"framework_id"`
 	Master      string `json:"master"`
 	Standby     bool   `json:"standby"`
 	Leader      string `json:"leader"`
 }
 
-func awaitCluster(t *testing.T, scheduler, what string, is func(cluster) bool) cluster {
+func awaitCluster(t *testing.T, scheduler, what string, is func(said) bool) said {
 	t.Helper()
-	var c cluster
+	var c said
 	eventually(t, what, func() error {
-		c = cluster{}
+		c = said{}
 		if err := ask("http://"+scheduler+"/v1/cluster", &c); err != nil {
 			return err
 		}
@@ -129,6 +67,7 @@ func connected(master string) ([]string, error) {
 // Two real masters announce themselves in ZooKeeper, and two schedulers find them there and keep their state there. The leading
 // master is killed, then the leading scheduler: it is one framework throughout, and has one subscription.
 func TestStoryMastersAndSchedulersInZooKeeper(t *testing.T) {
+	t.Parallel()
 	program := filepath.Join(t.TempDir(), "mooring")
 	built, err := exec.Command("go", "build", "-o", program, "../..").CombinedOutput()
 	require.NoError(t, err, "%s", built)
@@ -137,7 +76,7 @@ func TestStoryMastersAndSchedulersInZooKeeper(t *testing.T) {
 	for range 2 {
 		address := freeAddress(t)
 		host, port, _ := strings.Cut(address, ":")
-		killMaster[address] = run(t, "master", mesos, "--ip="+host, "--port="+port, "--hostname="+host, "--work_dir="+t.TempDir(), "--quorum=1",
+		killMaster[address] = run(t, "master", filepath.Join(programs, "mesos-master"), "--ip="+host, "--port="+port, "--hostname="+host, "--work_dir="+t.TempDir(), "--quorum=1",
 			"--registry=in_memory", "--zk="+keeper+"/mesos")
 	}
 	var schedulers []string
@@ -147,21 +86,21 @@ func TestStoryMastersAndSchedulersInZooKeeper(t *testing.T) {
 		schedulers = append(schedulers, address)
 		kill = append(kill, run(t, "scheduler", program, "scheduler", "--master="+keeper+"/mesos", "--zookeeper="+keeper+"/mooring", "--listen="+address,
 			"--image=elasticsearch:8.19.5", "--executor-path=/usr/bin/mooring"))
-		awaitCluster(t, address, "a scheduler", func(c cluster) bool { return c.Standby || c.Master != "" })
+		awaitCluster(t, address, "a scheduler", func(c said) bool { return c.Standby || c.Master != "" })
 	}
-	before := awaitCluster(t, schedulers[0], "a subscription", func(c cluster) bool { return c.Master != "" })
+	before := awaitCluster(t, schedulers[0], "a subscription", func(c said) bool { return c.Master != "" })
 	require.Contains(t, killMaster, before.Master)
 	ids, err := connected(before.Master)
 	require.NoError(t, err)
 	assert.Equal(t, []string{before.FrameworkID}, ids)
-	awaitCluster(t, schedulers[1], "one that stands by", func(c cluster) bool { return c.Standby && c.Leader == schedulers[0] })
+	awaitCluster(t, schedulers[1], "one that stands by", func(c said) bool { return c.Standby && c.Leader == schedulers[0] })
 
 	killMaster[before.Master]()
-	after := awaitCluster(t, schedulers[0], "the other master", func(c cluster) bool { return c.Master != "" && c.Master != before.Master })
+	after := awaitCluster(t, schedulers[0], "the other master", func(c said) bool { return c.Master != "" && c.Master != before.Master })
 	assert.Equal(t, before.FrameworkID, after.FrameworkID)
 
 	kill[0]()
-	last := awaitCluster(t, schedulers[1], "the other scheduler", func(c cluster) bool { return !c.Standby && c.Master != "" })
+	last := awaitCluster(t, schedulers[1], "the other scheduler", func(c said) bool { return !c.Standby && c.Master != "" })
 	assert.Equal(t, after.Master, last.Master)
 	assert.Equal(t, before.FrameworkID, last.FrameworkID)
 	ids, err = connected(last.Master)
