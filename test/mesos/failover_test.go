@@ -154,7 +154,7 @@ func TestZooKeeperIsAwayForLongerThanItsSessions(t *testing.T) {
 		}
 		return err
 	})
-	e.says("no subscription", "503 Service Unavailable: No leader elected")
+	e.says("503 Service Unavailable: No leader elected")
 	require.NoError(t, e.keeper.Start())
 	require.NoError(t, e.keeper.Await(t.Context()))
 	e.masters[first].start() // its supervisor does so
