@@ -195,15 +195,19 @@ func (t *turn) blameAgent(n *Node) {
 	if !slices.Contains(a.Failed, n.ID) {
 		a.Failed = append(slices.Clone(a.Failed), n.ID)
 	}
-	wait := backoff(a.Failures)
-	if len(a.Failed) >= setAsideAfter {
-		wait = setAsideFor
-	}
-	a.NotBefore = t.now.Add(wait)
+	a.NotBefore = t.now.Add(a.backoff())
 	if t.state.Agents == nil {
 		t.state.Agents = map[string]Agent{}
 	}
 	t.state.Agents[n.Place.Agent] = a
+}
+
+// backoff is how long an agent is left alone after the latest failure there.
+func (a Agent) backoff() time.Duration {
+	if len(a.Failed) >= setAsideAfter {
+		return setAsideFor
+	}
+	return backoff(a.Failures)
 }
 
 // hold leaves a node to an operator: starting it again would only repeat the harm.

@@ -38,6 +38,7 @@ func (t *turn) take(e Event) {
 	switch e := e.(type) {
 	case Subscribed:
 		t.now = e.At
+		t.mendTimes()
 		t.subscribed(e)
 	case Offers:
 		t.now = e.At

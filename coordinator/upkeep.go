@@ -2,6 +2,7 @@ package coordinator
 
 // tick does what is due.
 func (t *turn) tick() {
+	t.mendTimes()
 	if t.state.Subscribed.IsZero() {
 		return
 	}
