@@ -232,6 +232,24 @@ func TestShutdown(t *testing.T) {
 	}
 }
 
+func TestEventsThatMeanNothingToAnExecutor(t *testing.T) {
+	s := newScene(t)
+	s.start()
+	for _, event := range []mesosexec.Event{
+		{Type: mesosexec.Event_HEARTBEAT}, // every 30 minutes
+		{Type: mesosexec.Event_UNKNOWN},
+		{Type: 99}, // from the future
+		{Type: mesosexec.Event_LAUNCH_GROUP, LaunchGroup: &mesosexec.Event_LaunchGroup{}},
+		{Type: mesosexec.Event_MESSAGE, Message: &mesosexec.Event_Message{Data: []byte("no JSON")}},
+		{Type: mesosexec.Event_ACKNOWLEDGED, Acknowledged: &mesosexec.Event_Acknowledged{TaskID: mesos.TaskID{Value: "es-9-9"}, UUID: []byte("0123456789abcdef")}},
+	} {
+		s.agent.send(event)
+	}
+	s.launch()
+	s.agent.untilStates("STARTING RUNNING")
+	s.stop()
+}
+
 func TestShutdownWithoutATask(t *testing.T) {
 	s := newScene(t)
 	s.agent.token = "secret"
