@@ -2,6 +2,7 @@ package scheduler
 
 import (
 	"encoding/json"
+	"net/url"
 	"testing"
 	"time"
 
@@ -64,6 +65,29 @@ func TestWhatStatesMean(t *testing.T) {
 	assert.Len(t, mesos.TaskState_name, 14, "a new state needs a row above")
 }
 
+func TestAStateFromTheFutureSaysNothingNew(t *testing.T) {
+	state, reason := mesos.TaskState(99), mesos.TaskStatus_Reason(999)
+	encoded, err := (&mesos.TaskStatus{TaskID: mesos.TaskID{Value: "es-1-1"}, State: &state, Reason: &reason, UUID: []byte("0123456789abcdef")}).Marshal()
+	require.NoError(t, err)
+	var s mesos.TaskStatus
+	require.NoError(t, s.Unmarshal(encoded))
+	assert.Equal(t, coordinator.Report{At: at, Task: "es-1-1", Outcome: coordinator.Pending, Fault: coordinator.FaultNone, UUID: "0123456789abcdef", Message: "999"}, report(&s, at))
+}
+
+func TestARedirectKeepsTheScheme(t *testing.T) {
+	for _, c := range []struct{ from, location, want string }{
+		{"http://standby:5050/api/v1/scheduler", "//leader:5051/master/api/v1/scheduler", "http://leader:5051/master/api/v1/scheduler"},
+		{"https://standby:5050/api/v1/scheduler", "//leader:5051/master/api/v1/scheduler", "https://leader:5051/master/api/v1/scheduler"},
+		{"https://standby:5050/api/v1/scheduler", "http://leader:5051/api/v1/scheduler", "https://leader:5051/api/v1/scheduler"},
+	} {
+		from, err := url.Parse(c.from)
+		require.NoError(t, err)
+		to, err := leader(from, c.location)
+		require.NoError(t, err)
+		assert.Equal(t, c.want, to.String())
+	}
+}
+
 func TestReportsCarryWhatTheExecutorSays(t *testing.T) {
 	s := &mesos.TaskStatus{
 		TaskID: mesos.TaskID{Value: "es-1-2"}, AgentID: &mesos.AgentID{Value: "a1"}, State: mesos.TASK_RUNNING.Enum(),
@@ -100,7 +124,10 @@ func TestEventsThatRulesKnow(t *testing.T) {
 			}}}},
 			coordinator.Maintenance{At: at, Notices: []coordinator.Notice{{ID: "i1", Agent: "a1", Window: coordinator.Window{Start: at, End: at.Add(time.Hour)}}}},
 		},
-		"from the future": {&v1.Event{Type: 99}, nil},
+		"message of an executor":      {&v1.Event{Type: v1.Event_MESSAGE, Message: &v1.Event_Message{AgentID: *agent, Data: []byte("x")}}, nil},
+		"inverse offer taken back":    {&v1.Event{Type: v1.Event_RESCIND_INVERSE_OFFER}, nil},
+		"operation, which we use not": {&v1.Event{Type: v1.Event_UPDATE_OPERATION_STATUS}, nil},
+		"from the future":             {&v1.Event{Type: 99}, nil},
 	} {
 		t.Run(name, func(t *testing.T) { assert.Equal(t, c.want, translate(c.event, at)) })
 	}

@@ -134,14 +134,15 @@ func scalar(name string, value float64) mesos.Resource {
 	return mesos.Resource{Name: name, Type: mesos.SCALAR.Enum(), Scalar: &mesos.Value_Scalar{Value: value}}
 }
 
-// LoseAgent declares an agent unreachable: its offers are taken back, its tasks may go on.
+// LoseAgent declares an agent unreachable: its offers are taken back, its tasks may go on. Of tasks that the master does not know,
+// since the agent has not been back after a Failover, it says nothing.
 func (m *Master) LoseAgent(id string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.agents[id].state = unreachable
 	m.rescindLocked(id)
 	for _, t := range m.tasks {
-		if t.info.AgentID.Value != id || terminal(t.state) {
+		if t.info.AgentID.Value != id || t.hidden || terminal(t.state) {
 			continue
 		}
 		t.state = mesos.TASK_UNREACHABLE

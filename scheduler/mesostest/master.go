@@ -54,6 +54,7 @@ type Master struct {
 	offers        map[string]mesos.Offer // outstanding, by ID
 	calls         []*v1.Call
 	subscriptions int
+	beats         int // sent so far
 	ids           int // given out so far
 }
 

@@ -23,8 +23,9 @@ type stream struct {
 // frame is one record, or the end of the stream.
 type frame struct {
 	record []byte
-	end    bool // end in an orderly way
-	abort  bool // break the connection, after half of the record
+	raw    []byte // sent as it is, in place of a record
+	end    bool   // end in an orderly way
+	abort  bool   // break the connection, after half of the record
 }
 
 // Subscribed tells how many subscriptions there were, and whether one is there now.
@@ -141,7 +142,10 @@ func (m *Master) write(w http.ResponseWriter, f frame) {
 	if f.end && !f.abort {
 		return
 	}
-	data := recordio.Append(nil, f.record)
+	data := f.raw
+	if data == nil {
+		data = recordio.Append(nil, f.record)
+	}
 	if f.abort {
 		data = data[:len(data)/2]
 	}
@@ -163,8 +167,32 @@ func (m *Master) beat(s *stream) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.stream == s && !m.faults.Silent {
+		m.beats++
 		m.sendLocked(&v1.Event{Type: v1.Event_HEARTBEAT})
 	}
+}
+
+// Beats tells how many heartbeats were sent.
+func (m *Master) Beats() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.beats
+}
+
+// Garble sends bytes that need not be a record.
+func (m *Master) Garble(data []byte) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.stream != nil {
+		m.stream.frames <- frame{raw: data}
+	}
+}
+
+// Resend repeats the updates that were not acknowledged, as agents do after 10 s and later and later.
+func (m *Master) Resend() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.resendLocked()
 }
 
 // gone notes that a stream is over. Offers do not survive that.
