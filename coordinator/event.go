@@ -99,13 +99,6 @@ type AgentLost struct {
 	Agent string
 }
 
-// HostSilent says that the heartbeat of a host stood still for the take-over time: it is dead or has fenced itself. It is
-// only ever sent for hosts whose volumes refuse an old writer.
-type HostSilent struct {
-	At   time.Time
-	Host string
-}
-
 // Tick lets time pass.
 type Tick struct{ At time.Time }
 
@@ -133,7 +126,6 @@ func (Offers) event()     {}
 func (Rescinded) event()  {}
 func (Report) event()     {}
 func (AgentLost) event()  {}
-func (HostSilent) event() {}
 func (Tick) event()       {}
 func (Scale) event()      {}
 func (Order) event()      {}

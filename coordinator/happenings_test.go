@@ -2,6 +2,7 @@ package coordinator_test
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -161,6 +162,26 @@ func (w *world) orphan(*rapid.T) {
 	}
 }
 
+// silence says that a host's heartbeat stands still: because it lost its store and fenced itself, or falsely. Of some nodes nobody
+// takes the volumes over by time.
+func (w *world) silence(t *rapid.T) {
+	w.settle(t)
+	e := coordinator.HostSilent{At: w.now, Host: w.agent(t), Since: w.now.Add(-20 * time.Second), Kept: map[coordinator.NodeID]string{}}
+	if rapid.IntRange(0, 4).Draw(t, "kept") == 0 {
+		e.Kept[coordinator.NodeID(rapid.IntRange(1, 4).Draw(t, "node"))] = "unguarded"
+	}
+	if rapid.Bool().Draw(t, "true") {
+		for _, id := range slices.Sorted(maps.Keys(w.tasks)) {
+			if _, kept := e.Kept[w.tasks[id].node]; w.tasks[id].agent == e.Host && !kept {
+				w.end(id, coordinator.Over)
+			}
+		}
+	}
+	w.take(e)
+}
+
+func (w *world) beat(t *rapid.T) { w.take(coordinator.HostBeats{At: w.now, Host: w.agent(t)}) }
+
 func (w *world) crash(t *rapid.T) {
 	for id, task := range w.tasks {
 		if task.alive && w.joined[task.agent] {
@@ -184,7 +205,7 @@ func (w *world) order(t *rapid.T) {
 func (w *world) happenings() map[string]func(*rapid.T) {
 	return map[string]func(*rapid.T){
 		"subscribe": w.subscribe, "offer": w.offer, "offer again": w.offer, "deliver": w.deliver, "deliver more": w.deliver, "deliver all": w.deliverAll,
-		"drop": w.drop, "tick": w.tick, "cut": w.cut, "join": w.join, "die": w.die, "revive": w.revive, "crash": w.crash, "orphan": w.orphan, "mark gone": w.markGone,
+		"drop": w.drop, "tick": w.tick, "cut": w.cut, "join": w.join, "die": w.die, "revive": w.revive, "crash": w.crash, "silence": w.silence, "beat": w.beat, "orphan": w.orphan, "mark gone": w.markGone,
 		"scale": w.scale, "order": w.order, "uninstall": w.uninstall, "maintain": w.maintain,
 	}
 }

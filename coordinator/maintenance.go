@@ -77,11 +77,12 @@ func (t *turn) forgetNotices() {
 	}
 }
 
-// offered forgets windows of agents that are offered as if there were none.
+// offered forgets windows of agents that are offered as if there were none, and notes that Mesos has the agent.
 func (t *turn) offered(h *host) {
 	if w, ok := t.state.Leaving[h.Agent]; ok && w.Near(t.now) && !h.Unavailable {
 		delete(t.state.Leaving, h.Agent)
 	}
+	t.agentSeen(h.Agent, false)
 }
 
 // leaves tells whether an agent goes down soon, as far as it was announced.

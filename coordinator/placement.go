@@ -115,6 +115,8 @@ func (t *turn) unfit(h *host, nodes int) string {
 	switch {
 	case h.Unavailable:
 		return "going down for maintenance"
+	case t.state.SilentHost(h.Agent) != "":
+		return "on a silent host"
 	case t.state.Agents[h.Agent].waiting(t.now):
 		return "set aside after failures there"
 	case nodes >= r.maxPerHost():
@@ -201,7 +203,8 @@ func (p *placement) waitsForLast(n Node) bool {
 	if p.bound(n) {
 		return true
 	}
-	never := n.Place.Agent == "" || n.AgentGone || t.state.Agents[n.Place.Agent].Failures > 0 || t.state.leaves(n.Place.Agent, t.now)
+	never := n.Place.Agent == "" || n.AgentGone || t.state.Agents[n.Place.Agent].Failures > 0 || t.state.leaves(n.Place.Agent, t.now) ||
+		t.state.SilentHost(n.Place.Agent) != ""
 	return !never && t.now.Sub(n.Since) < stickFor
 }
 

@@ -33,6 +33,7 @@ func (t *turn) stale(n *Node, r Report) {
 		t.kill(TaskRef{Task: r.Task, Agent: r.Agent})
 	case Gone:
 		n.holderGone(r.Agent)
+		t.agentGone(r.Agent)
 	}
 }
 
@@ -59,6 +60,9 @@ func (t *turn) current(n *Node, r Report) {
 
 // alive also takes back a node that was thought over: an operator may have declared an agent gone that was not.
 func (t *turn) alive(n *Node, r Report) {
+	if t.mute(n) {
+		return
+	}
 	news := n.Phase != Running
 	t.enter(n, Running)
 	n.Loose = false // its executor has ended what an earlier one left there
@@ -138,6 +142,7 @@ func (t *turn) absent(n *Node, r Report) {
 // gone frees a node's ID with its place: nothing runs there any more, and the volumes may be taken from whoever held them there.
 func (t *turn) gone(n *Node, r Report) {
 	n.holderGone(r.Agent)
+	t.agentGone(r.Agent)
 	n.Loose = false
 	if n.Phase != Vacant {
 		t.vacate(n) // nobody is to blame
@@ -153,7 +158,7 @@ func (t *turn) unsure(n *Node, r Report) {
 		t.blame(n, r)
 	}
 	t.enter(n, Lost)
-	n.AgentGone = r.Outcome == Away
+	n.AgentGone = r.Outcome == Away || t.state.SilentHost(n.Place.Agent) != ""
 }
 
 // blame makes whoever caused a failure wait.
@@ -175,7 +180,7 @@ func (t *turn) blame(n *Node, r Report) {
 		t.fail(n)
 	case FaultAgent:
 		t.fail(n)
-		t.blameAgent(n)
+		t.failAgent(n.Place.Agent, n.ID)
 	case FaultVolume:
 		n.NotBefore = t.now.Add(backoffVolume)
 		t.askForHolder(*n)
@@ -189,17 +194,20 @@ func (t *turn) fail(n *Node) {
 	n.NotBefore = t.now.Add(backoff(n.Failures))
 }
 
-func (t *turn) blameAgent(n *Node) {
-	a := t.state.Agents[n.Place.Agent]
+// failAgent has an agent wait on which a launch of some nodes failed, or whose host fell silent.
+func (t *turn) failAgent(agent string, nodes ...NodeID) {
+	a := t.state.Agents[agent]
 	a.Failures++
-	if !slices.Contains(a.Failed, n.ID) {
-		a.Failed = append(slices.Clone(a.Failed), n.ID)
+	for _, id := range nodes {
+		if !slices.Contains(a.Failed, id) {
+			a.Failed = append(slices.Clone(a.Failed), id)
+		}
 	}
 	a.NotBefore = t.now.Add(a.backoff())
 	if t.state.Agents == nil {
 		t.state.Agents = map[string]Agent{}
 	}
-	t.state.Agents[n.Place.Agent] = a
+	t.state.Agents[agent] = a
 }
 
 // backoff is how long an agent is left alone after the latest failure there.

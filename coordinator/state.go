@@ -49,7 +49,7 @@ type Node struct {
 	Loose     bool      `json:"loose,omitempty"`      // a container that nobody accounts for may still run at Place
 	Holder    Holder    `json:"holder,omitzero"`      // who had the volumes last, as far as it is known
 	Sizes     Sizes     `json:"sizes,omitzero"`       // of its volumes, as its driver said last
-	AgentGone bool      `json:"agent_gone,omitempty"` // while Lost or Vacant: Mesos gave up the agent or drains it, so waiting for it is pointless
+	AgentGone bool      `json:"agent_gone,omitempty"` // while Lost or Vacant: Mesos gave up the agent or drains it, or its host is silent, so waiting for it is pointless
 	Settled   bool      `json:"settled,omitempty"`    // heard of since the latest subscription
 	Asked     time.Time `json:"asked,omitzero"`       // latest reconciliation of this node
 	Killed    time.Time `json:"killed,omitzero"`      // latest kill sent to this epoch
@@ -79,22 +79,23 @@ type Agent struct {
 // State is all that must survive a restart of the scheduler. Nodes[i] has ID i+1; a node once made stays, so that its epoch
 // does. Step never changes a State in place.
 type State struct {
-	Framework      string            `json:"framework"`                 // name, prefix of everything
-	FrameworkID    string            `json:"framework_id,omitempty"`    // given by Mesos at the first subscription
-	Target         int               `json:"target"`                    // nodes wanted
-	InitialMasters []string          `json:"initial_masters,omitempty"` // node names for the very first start; nil until chosen
-	ClusterUUID    string            `json:"cluster_uuid,omitempty"`    // empty until a cluster was seen; never changes after
-	Agents         map[string]Agent  `json:"agents,omitempty"`          // only those with failures
-	Leaving        map[string]Window `json:"leaving,omitempty"`         // agents that go down for maintenance, with nodes of ours
-	Subscribed     time.Time         `json:"subscribed,omitzero"`       // beginning of the latest subscription
-	Listed         time.Time         `json:"listed,omitzero"`           // latest request for all tasks (implicit reconciliation)
-	Suppressed     bool              `json:"suppressed,omitempty"`      // offers were asked to stop
-	Wanting        int               `json:"wanting,omitempty"`         // nodes that an offer could start
-	Revived        time.Time         `json:"revived,omitzero"`          // latest request for offers
-	Removal        Removal           `json:"removal,omitempty"`         // how far an order to uninstall has come
-	Removing       time.Time         `json:"removing,omitzero"`         // when that stage began
-	TornDown       time.Time         `json:"torn_down,omitzero"`        // latest request to forget the framework
-	Nodes          []Node            `json:"-"`                         // stored one by one
+	Framework      string             `json:"framework"`                 // name, prefix of everything
+	FrameworkID    string             `json:"framework_id,omitempty"`    // given by Mesos at the first subscription
+	Target         int                `json:"target"`                    // nodes wanted
+	InitialMasters []string           `json:"initial_masters,omitempty"` // node names for the very first start; nil until chosen
+	ClusterUUID    string             `json:"cluster_uuid,omitempty"`    // empty until a cluster was seen; never changes after
+	Agents         map[string]Agent   `json:"agents,omitempty"`          // only those with failures
+	Leaving        map[string]Window  `json:"leaving,omitempty"`         // agents that go down for maintenance, with nodes of ours
+	Silent         map[string]Silence `json:"silent,omitempty"`          // hosts whose heartbeat stands still, by their volume driver's names
+	Subscribed     time.Time          `json:"subscribed,omitzero"`       // beginning of the latest subscription
+	Listed         time.Time          `json:"listed,omitzero"`           // latest request for all tasks (implicit reconciliation)
+	Suppressed     bool               `json:"suppressed,omitempty"`      // offers were asked to stop
+	Wanting        int                `json:"wanting,omitempty"`         // nodes that an offer could start
+	Revived        time.Time          `json:"revived,omitzero"`          // latest request for offers
+	Removal        Removal            `json:"removal,omitempty"`         // how far an order to uninstall has come
+	Removing       time.Time          `json:"removing,omitzero"`         // when that stage began
+	TornDown       time.Time          `json:"torn_down,omitzero"`        // latest request to forget the framework
+	Nodes          []Node             `json:"-"`                         // stored one by one
 }
 
 // NewState is the state of a framework that has never run.
@@ -107,7 +108,7 @@ func NewState(framework string, target int) State {
 // clone copies s, so that changing the copy leaves s as it is.
 func (s State) clone() State {
 	s.Nodes = slices.Clone(s.Nodes)
-	s.Agents, s.Leaving = maps.Clone(s.Agents), maps.Clone(s.Leaving)
+	s.Agents, s.Leaving, s.Silent = maps.Clone(s.Agents), maps.Clone(s.Leaving), maps.Clone(s.Silent)
 	return s
 }
 

@@ -50,10 +50,14 @@ func (t *turn) take(e Event) {
 		t.report(e)
 	case AgentLost:
 		t.now = e.At
-		t.lose(func(p Place) bool { return p.Agent == e.Agent })
+		t.agentSeen(e.Agent, true)
+		t.lose(func(n *Node) bool { return n.Place.Agent == e.Agent })
 	case HostSilent:
 		t.now = e.At
 		t.hostSilent(e)
+	case HostBeats:
+		t.now = e.At
+		t.hostBeats(e)
 	case Tick:
 		t.now = e.At
 		t.tick()
@@ -95,22 +99,15 @@ func (t *turn) subscribed(e Subscribed) {
 	t.announce(t.state.seeds())
 }
 
-// lose marks the nodes at some places as lost together with their agent.
-func (t *turn) lose(at func(Place) bool) {
+// lose marks some nodes as lost together with their agent.
+func (t *turn) lose(which func(*Node) bool) {
 	for i := range t.state.Nodes {
 		n := &t.state.Nodes[i]
-		if n.Phase == Vacant || !at(n.Place) {
+		if n.Phase == Vacant || !which(n) {
 			continue
 		}
 		t.enter(n, Lost)
 		n.AgentGone = true
-	}
-}
-
-// hostSilent acts before Mesos does. It would be wrong for volumes that don't refuse the old writer.
-func (t *turn) hostSilent(e HostSilent) {
-	if t.rules.Fencing {
-		t.lose(func(p Place) bool { return p.Host == e.Host })
 	}
 }
 

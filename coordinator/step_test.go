@@ -92,17 +92,6 @@ func TestANodeWaitsAWhileForItsLastAgent(t *testing.T) {
 	assert.Equal(t, []string{"1@a2/3"}, launches(s.after(time.Minute).offer("a2")))
 }
 
-func TestASilentHostIsNotWaitedFor(t *testing.T) {
-	s := newScript(t, 1).running(1)
-	s.play(coordinator.HostSilent{At: s.now, Host: "host-of-a1"})
-	assert.Equal(t, []string{"1@a2/2"}, launches(s.offer("a2")))
-
-	s.rules.Fencing = false
-	before := s.state
-	s.play(coordinator.HostSilent{At: s.now, Host: "host-of-a2"})
-	assert.Equal(t, before.Nodes, s.state.Nodes, "volumes that don't refuse the old writer must wait for Mesos")
-}
-
 func TestOffersThatAreTooSmallAreExplained(t *testing.T) {
 	for name, c := range map[string]struct {
 		change func(*coordinator.Offer)

@@ -12,6 +12,7 @@ func (t *turn) tick() {
 		t.announce(t.state.seeds())
 	}
 	t.forgetNotices()
+	t.forgetSilences()
 	for id, a := range t.state.Agents {
 		if t.now.Sub(a.NotBefore) >= longRun {
 			delete(t.state.Agents, id)

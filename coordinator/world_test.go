@@ -131,7 +131,12 @@ func (w *world) launch(l coordinator.Launch) {
 			w.end(id, coordinator.Over)
 		}
 	}
-	task.alive, task.known = true, true
+	task.known = true
+	if w.rules.Fencing && w.writers()[task.node] > 0 { // the volumes are another host's, whatever the coordinator believes of it
+		w.say(l.Task.ID(), coordinator.Over)
+		return
+	}
+	task.alive = true
 	w.say(l.Task.ID(), coordinator.Pending)
 	w.say(l.Task.ID(), coordinator.Alive)
 }
@@ -186,6 +191,30 @@ func (w *world) check(before, after coordinator.State, e coordinator.Event, acti
 		require.Len(w.t, of[coordinator.AnswerNotice](actions), len(m.Notices))
 	}
 	w.checkReport(before, after, e, actions)
+	w.checkSilence(before, after, e)
+}
+
+// checkSilence: without fencing a heartbeat that stands still says nothing. With it, a node on a silent host is lost until the host beats,
+// whatever Mesos says of it, or until it is launched elsewhere.
+func (w *world) checkSilence(before, after coordinator.State, e coordinator.Event) {
+	if _, ok := e.(coordinator.HostSilent); ok && !w.rules.Fencing {
+		require.Equal(w.t, phases(before), phases(after))
+		require.Empty(w.t, after.Silent)
+	}
+	for _, n := range after.Nodes {
+		host := after.SilentHost(n.Place.Agent)
+		if host != "" && after.Silent[host].Kept[n.ID] == "" {
+			require.Contains(w.t, []coordinator.Phase{coordinator.Lost, coordinator.Vacant}, n.Phase, "node %d on silent host %s", n.ID, host)
+		}
+	}
+}
+
+func phases(s coordinator.State) []coordinator.Phase {
+	var all []coordinator.Phase
+	for _, n := range s.Nodes {
+		all = append(all, n.Phase)
+	}
+	return all
 }
 
 func (w *world) checkLaunches(before, after coordinator.State, launched []coordinator.Launch) {
@@ -199,6 +228,7 @@ func (w *world) checkLaunches(before, after coordinator.State, launched []coordi
 		}
 	}
 	for _, l := range launched {
+		require.Empty(w.t, before.SilentHost(l.Task.Place.Agent), "nothing is launched on a silent host")
 		n := after.Nodes[l.Task.Node-1]
 		require.Equal(w.t, coordinator.Claimed, n.Phase, "nothing is launched that the state to be saved does not say")
 		require.Equal(w.t, n.Epoch, l.Task.Epoch)
@@ -282,8 +312,16 @@ func (w *world) writers() map[coordinator.NodeID]int {
 func TestNoHistoryBreaksTheInvariants(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		w := newWorld(t, true)
-		t.Repeat(w.happenings())
+		all := w.happenings()
+		all[""] = w.oneWriterEach
+		t.Repeat(all)
 	})
+}
+
+func (w *world) oneWriterEach(t *rapid.T) {
+	for id, writers := range w.writers() {
+		require.LessOrEqual(t, writers, 1, "node %d", id)
+	}
 }
 
 // Volumes that don't fence leave the whole promise to the coordinator.
@@ -296,11 +334,7 @@ func TestWithoutFencingThereAreNeverTwoWriters(t *testing.T) {
 		w := newWorld(t, false)
 		w.settle(t)
 		all := w.happenings()
-		all[""] = func(t *rapid.T) {
-			for id, writers := range w.writers() {
-				require.LessOrEqual(t, writers, 1, "node %d", id)
-			}
-		}
+		all[""] = w.oneWriterEach
 		t.Repeat(all)
 	})
 }
@@ -342,6 +376,9 @@ func (w *world) heal() {
 		w.perform(actions)
 	}
 	step(w.subscription())
+	for host := range w.saved.Silent {
+		step(coordinator.HostBeats{At: w.now, Host: host})
+	}
 	for range 60 {
 		w.now = w.now.Add(31 * time.Second)
 		step(coordinator.Tick{At: w.now})
