@@ -131,6 +131,18 @@ func (s *Store) initialise(leases Place) error {
 func (s *Store) Check() error { return Explain(s.check()) }
 
 func (s *Store) check() error {
+	if err := s.same(); err != nil {
+		return err
+	}
+	var fs unix.Statfs_t
+	if err := unix.Statfs(s.root, &fs); err == nil && fs.Flags&unix.ST_RDONLY != 0 {
+		return fmt.Errorf("store %s: %w", s.dir, unix.EROFS)
+	}
+	return nil
+}
+
+// same tells whether the directory still holds this store, perhaps read-only.
+func (s *Store) same() error {
 	found, err := s.read()
 	if errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("store %s is missing: %s should hold UUID %s; mount the right directory there", s.dir, s.file(), s.UUID())
@@ -142,14 +154,7 @@ func (s *Store) check() error {
 		return fmt.Errorf("store %s is another one: its UUID is %s, expected %s; mount the right directory there, "+
 			"or to go over to this one stop the plugin and move its state directory away", s.dir, found.UUID, s.UUID())
 	}
-	if err := s.checkPlace(found); err != nil {
-		return err
-	}
-	var fs unix.Statfs_t
-	if err := unix.Statfs(s.root, &fs); err == nil && fs.Flags&unix.ST_RDONLY != 0 {
-		return fmt.Errorf("store %s: %w", s.dir, unix.EROFS)
-	}
-	return nil
+	return s.checkPlace(found)
 }
 
 // checkPlace refuses to look for leases where the other hosts do not keep them.

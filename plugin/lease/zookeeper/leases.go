@@ -16,8 +16,11 @@
 package zookeeper
 
 import (
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"path"
+	"slices"
 	"strings"
 	"sync"
 
@@ -65,6 +68,39 @@ type beat struct {
 // Leases are those of the store with a UUID.
 func (e *Ensemble) Leases(store string) *Leases {
 	return &Leases{ensemble: e, root: e.Path() + "/" + store, own: map[string]beat{}, seen: map[string]int64{}}
+}
+
+// Only are the leases of the only store below the address' path, for one who does not know the store. With several stores the
+// path must end in the UUID of one of them.
+func (e *Ensemble) Only() (*Leases, error) {
+	if isID(path.Base(e.Path())) {
+		one := e.Leases("")
+		one.root = e.Path()
+		return one, one.Check()
+	}
+	names, err := ensemble.Call(e.Conn, func(c *zk.Conn) ([]string, error) {
+		names, _, err := c.Children(e.Path())
+		return names, err
+	})
+	if err != nil && !errors.Is(err, zk.ErrNoNode) {
+		return nil, fmt.Errorf("look for leases in ZooKeeper at %s: %w", e, err)
+	}
+	stores := slices.DeleteFunc(names, func(name string) bool { return !isID(name) })
+	switch len(stores) {
+	case 0:
+		return nil, fmt.Errorf("there are no leases in ZooKeeper at %s: give the address that hosts have as LEASES", e)
+	case 1:
+		return e.Leases(stores[0]), nil
+	}
+	slices.Sort(stores)
+	return nil, fmt.Errorf("there are leases of %d stores in ZooKeeper at %s: add to the address the UUID of the one that is meant, such as %s/%s",
+		len(stores), e, e, stores[0])
+}
+
+// isID tells whether a name is that of a store.
+func isID(name string) bool {
+	_, err := hex.DecodeString(name)
+	return err == nil && len(name) == 32
 }
 
 // Close ends the connection to the ensemble.

@@ -1,0 +1,71 @@
+package silence
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"mooring/plugin/lease"
+	"mooring/plugin/lease/zookeeper"
+	"mooring/plugin/store"
+)
+
+// Files is a store with its leases in it, in a directory. It need not be there at first, but once seen it must be the same.
+type Files struct {
+	dir   string
+	store *store.Store
+}
+
+// InFiles is the store below a directory, which is what hosts have as store.source.
+func InFiles(dir string) *Files { return &Files{dir: dir} }
+
+// Leases are those of the store, if it is there.
+func (f *Files) Leases() (Leases, error) {
+	if f.store == nil {
+		found, err := store.Existing(f.dir)
+		if errors.Is(err, store.ErrElsewhere) {
+			err = fmt.Errorf("%w: give their address, zk://…, instead of the directory", err)
+		}
+		if err != nil {
+			return nil, err
+		}
+		f.store = found
+	}
+	return f.store.Leases(), f.store.Same()
+}
+
+// Policy is what the store says of a volume.
+func (f *Files) Policy(volume string) (lease.Policy, error) {
+	v, err := f.store.Read(volume)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, store.ErrBlank) {
+		return lease.Auto, nil
+	}
+	return lease.Policy(v.Takeover), err
+}
+
+// Ensemble is ZooKeeper with the leases of one store, which alone does not say how volumes may be taken over.
+type Ensemble struct {
+	ensemble *zookeeper.Ensemble
+	policy   lease.Policy
+	leases   *zookeeper.Leases
+}
+
+// InZooKeeper are the leases of the only store in an ensemble. Volumes are taken over by policy, as far as anybody there knows.
+func InZooKeeper(e *zookeeper.Ensemble, policy lease.Policy) *Ensemble {
+	return &Ensemble{ensemble: e, policy: policy}
+}
+
+// Leases are found once: a store's UUID stays.
+func (e *Ensemble) Leases() (Leases, error) {
+	if e.leases == nil {
+		found, err := e.ensemble.Only()
+		if err != nil {
+			return nil, err
+		}
+		e.leases = found
+	}
+	return e.leases, nil
+}
+
+// Policy is the same for all volumes.
+func (e *Ensemble) Policy(string) (lease.Policy, error) { return e.policy, nil }
