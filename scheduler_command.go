@@ -27,6 +27,8 @@ import (
 // schedulerCommand has the settings of the framework. The aliases are the names of the same options in the Java framework
 // mesos/elasticsearch.
 type schedulerCommand struct {
+	Options optionsFile `help:"YAML file with options by their names; what is given otherwise counts before it. - is standard input." env:"-" placeholder:"FILE"`
+
 	Master        []string      `help:"Mesos masters, host:port each, any of them leads to the leader; or where they announce themselves, zk://user:password@host:2181,host:2181/path." required:"" sep:"none" aliases:"zookeeperMesosUrl" placeholder:"HOST:PORT,…"`
 	Framework     string        `help:"Name of the framework; all names of tasks and volumes begin with it." default:"elasticsearch" aliases:"frameworkName"`
 	Zookeeper     string        `help:"Keep what the scheduler must remember in ZooKeeper, not in --state-dir, and let several schedulers run of which one leads: zk://user:password@host:2181,host:2181/path." name:"zookeeper" aliases:"zookeeperFrameworkUrl" placeholder:"zk://…"`
