@@ -114,6 +114,10 @@ func TestAdvertisedAddress(t *testing.T) {
 		require.NoError(t, err)
 		assert.Equal(t, c.want, got)
 	}
+	_, err := (&schedulerCommand{Listen: ":31100", Advertise: "auto", Zookeeper: "zk://127.0.0.1/mooring"}).advertised()
+	require.ErrorContains(t, err, "127.0.0.1:2181 is on this host's loopback; set --advertise instead")
+	_, err = parse(t, "scheduler", "--master=m:5050", "--image=e", "--advertise=auto")
+	require.ErrorContains(t, err, "advertise auto: it needs --zookeeper; use host:port")
 	for _, all := range []string{":31100", "0.0.0.0:31100", "[::]:31100"} {
 		got, err := (&schedulerCommand{Listen: all}).advertised()
 		require.NoError(t, err)

@@ -34,7 +34,7 @@ type schedulerCommand struct {
 	Zookeeper     string        `help:"Keep what the scheduler must remember in ZooKeeper, not in --state-dir, and let several schedulers run of which one leads: zk://user:password@host:2181,host:2181/path." name:"zookeeper" aliases:"zookeeperFrameworkUrl" placeholder:"zk://…"`
 	StateDir      string        `help:"Directory for what the scheduler must remember." default:"/var/lib/mooring-scheduler" placeholder:"DIR"`
 	Listen        string        `help:"Address of the HTTP API." default:":31100" placeholder:"HOST:PORT"`
-	Advertise     string        `help:"Address under which agents reach the API. Default: that of --listen, or this host's name." placeholder:"HOST:PORT"`
+	Advertise     string        `help:"Address under which agents and other schedulers reach the API; auto: this host's on the way to ZooKeeper. Default: that of --listen, or this host's name." placeholder:"HOST:PORT"`
 	Role          string        `help:"Mesos role whose resources are used." default:"*" aliases:"frameworkRole"`
 	User          string        `help:"User that executors run as." default:"root"`
 	Principal     string        `help:"Principal for the Mesos master." aliases:"frameworkPrincipal"`
@@ -69,6 +69,9 @@ type schedulerCommand struct {
 // leastCPUs leaves something for Elasticsearch beside the executor.
 const leastCPUs = 0.2
 
+// advertiseAuto stands for this host's address on the way to ZooKeeper.
+const advertiseAuto = "auto"
+
 // driverThatFences is the volume driver of this project.
 const driverThatFences = "mooring"
 
@@ -92,6 +95,7 @@ func (c *schedulerCommand) Validate() error {
 		_, err := ensemble.Parse(c.Zookeeper)
 		check(err == nil, "zookeeper: %w", err)
 	}
+	check(c.Advertise != advertiseAuto || c.Zookeeper != "", "advertise auto: it needs --zookeeper; use host:port")
 	_, _, err := net.SplitHostPort(c.Listen)
 	check(err == nil, "listen %q: use host:port or :port", c.Listen)
 	return errors.Join(errs...)
@@ -112,6 +116,9 @@ type running interface {
 
 // Run schedules until ctx ends. The nodes go on without it.
 func (c *schedulerCommand) Run(ctx context.Context, logger hclog.Logger) (err error) {
+	if c.Advertise, err = c.advertised(); err != nil {
+		return err
+	}
 	options, err := c.options(logger.Named("scheduler"))
 	if err != nil {
 		return err
@@ -163,24 +170,16 @@ func (c *schedulerCommand) oneOfSeveral(options scheduler.Options) (running, io.
 	if err != nil {
 		return nil, nil, err
 	}
-	advertised, err := c.advertised()
-	if err != nil {
-		return nil, nil, err
-	}
 	s, err := replica.Open(address, replica.Settings{
-		Masters: c.Master, Rules: c.rules(), Initial: coordinator.NewState(c.Framework, c.Nodes), Address: advertised, Options: options,
+		Masters: c.Master, Rules: c.rules(), Initial: coordinator.NewState(c.Framework, c.Nodes), Address: c.Advertise, Options: options,
 	})
 	return s, s, err
 }
 
 func (c *schedulerCommand) options(logger hclog.Logger) (scheduler.Options, error) {
-	advertised, err := c.advertised()
-	if err != nil {
-		return scheduler.Options{}, err
-	}
 	o := scheduler.Options{
 		Role: c.Role, User: c.User, FailoverTimeout: c.Failover, Principal: c.Principal, NewFramework: c.NewFramework,
-		Containerizer: scheduler.Containerizer(c.Containerizer), ArtifactURL: "http://" + advertised + api.ArtifactPath,
+		Containerizer: scheduler.Containerizer(c.Containerizer), ArtifactURL: "http://" + c.Advertise + api.ArtifactPath,
 		ExecutorPath: c.ExecutorPath, DockerHost: c.DockerHost, DriverState: c.DriverState, Log: logger,
 	}
 	if c.SecretFile == "" {
@@ -196,7 +195,7 @@ func (c *schedulerCommand) options(logger hclog.Logger) (scheduler.Options, erro
 
 // advertised is where agents reach the API.
 func (c *schedulerCommand) advertised() (string, error) {
-	if c.Advertise != "" {
+	if c.Advertise != "" && c.Advertise != advertiseAuto {
 		return c.Advertise, nil
 	}
 	host, port, err := net.SplitHostPort(c.Listen)
@@ -205,6 +204,16 @@ func (c *schedulerCommand) advertised() (string, error) {
 	}
 	if ip := net.ParseIP(host); host != "" && (ip == nil || !ip.IsUnspecified()) {
 		return c.Listen, nil
+	}
+	if c.Advertise == advertiseAuto {
+		address, err := ensemble.Parse(c.Zookeeper)
+		if err != nil {
+			return "", err
+		}
+		if host, err = address.Here(); err != nil {
+			return "", fmt.Errorf("%w; set --advertise instead", err)
+		}
+		return net.JoinHostPort(host, port), nil
 	}
 	host, err = os.Hostname()
 	if err != nil {
