@@ -63,6 +63,7 @@ func run() int {
 	defer stop()
 	parsed.BindTo(ctx, (*context.Context)(nil))
 	parsed.BindTo(logger, (*hclog.Logger)(nil))
+	parsed.Bind(&line)
 	err := parsed.Run()
 	if status, ok := errors.AsType[exitStatus](err); ok {
 		return int(status)
@@ -78,13 +79,16 @@ func run() int {
 }
 
 // options say how the command line is read.
-func options() []kong.Option {
+func options() []kong.Option { return append(commonOptions(), kong.DefaultEnvars("MOORING")) }
+
+// commonOptions are those that do not lead to the environment.
+func commonOptions() []kong.Option {
 	return []kong.Option{
 		kong.Name("mooring"),
 		kong.Description("Keeps every Elasticsearch node tied to its own volumes, wherever Mesos places it."),
 		kong.Vars{"version": version, "runDir": node.DefaultRunDir, "home": node.DefaultHome},
 		kong.ExplicitGroups([]kong.Group{{Key: "operators", Title: "Orders to a running scheduler:"}}),
-		kong.DefaultEnvars("MOORING"), kong.ShortUsageOnError(),
+		kong.ShortUsageOnError(),
 	}
 }
 

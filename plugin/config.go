@@ -65,11 +65,13 @@ type Config struct {
 	CallBudget time.Duration // 0 means DefaultCallBudget
 	ReapAfter  time.Duration // 0 means DefaultReapAfter
 
-	Backend Backend              // where the bytes are; nil means backend.Kinds: directories and images
-	Guard   Guard                // fences this host; nil means guard.Alone: leases are marked as unguarded
-	Reaches func() (bool, error) // whether the engine sees what is mounted below MountRoot; nil means as the kernel's mount tables say
-	Clock   func() time.Duration // counts while the machine sleeps; nil means the kernel's boot-time clock
-	Log     hclog.Logger         // nil is silent
+	Backend     Backend              // where the bytes are; nil means backend.Kinds: directories and images
+	Guard       Guard                // fences this host; nil means guard.Alone: leases are marked as unguarded
+	Coordinator Coordinator          // runs beside the driver; nil: this host is no coordinator
+	Binary      string               // the file of the running program, which is placed in StateDir for executors; "" is none
+	Reaches     func() (bool, error) // whether the engine sees what is mounted below MountRoot; nil means as the kernel's mount tables say
+	Clock       func() time.Duration // counts while the machine sleeps; nil means the kernel's boot-time clock
+	Log         hclog.Logger         // nil is silent
 
 	ensemble *zookeeper.Ensemble // nil if leases are in the store
 }

@@ -22,7 +22,7 @@ import (
 // hostFacts are those that need no look at storage.
 func (d *Driver) hostFacts() doctor.Facts {
 	f := doctor.Facts{Self: d.self, Heartbeat: d.cfg.Heartbeat, TakeAfter: d.cfg.TakeAfter, ReapAfter: d.cfg.ReapAfter,
-		StoreDir: d.cfg.StoreDir, ClassesProblem: d.classes.trouble(), Rival: d.checkRival() != nil, Guarded: d.guarded()}
+		StoreDir: d.cfg.StoreDir, ClassesProblem: d.classes.trouble(), CoordinatorProblem: d.coordinatorTrouble(), Rival: d.checkRival() != nil, Guarded: d.guarded()}
 	f.BeatAge, f.Beaten = d.beatAge()
 	if drain := d.drain(); !drain.Since.IsZero() {
 		f.Drained, f.Held = max(time.Since(drain.Since), 1), len(drain.Held)

@@ -23,7 +23,8 @@ var _ admin.Driver = (*Driver)(nil)
 func (d *Driver) Survey() admin.Survey {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
-	survey := admin.Survey{Host: d.self.Host, Drained: d.drained, Store: "ok", Classes: d.classes.trouble(), Volumes: make([]admin.Volume, 0, len(d.volumes))}
+	survey := admin.Survey{Host: d.self.Host, Drained: d.drained, Store: "ok", Classes: d.classes.trouble(), Coordinator: d.coordinatorTrouble(),
+		Volumes: make([]admin.Volume, 0, len(d.volumes))}
 	if d.storeErr != nil {
 		survey.Store = d.storeErr.Error()
 	}

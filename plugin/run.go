@@ -36,10 +36,12 @@ func Run(ctx context.Context, cfg Config) error {
 		return errors.Join(err, d.Close())
 	}
 	d.log.Info("volume driver listening", "host", d.self.Host, "socket", cfg.Socket)
+	endCoordinator := d.runCoordinator(ctx)
 	err = d.serveUntil(ctx, listener)
 	leaving, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaveTime)
 	defer cancel()
 	left := within(leaving, func() error { return d.Shutdown(leaving) })
+	endCoordinator()
 	return errors.Join(err, left, d.Close())
 }
 
@@ -65,6 +67,7 @@ func (d *Driver) Run(ctx context.Context) error {
 	g.Go(func() error { d.every(ctx, d.heart); return nil })
 	g.Go(func() error { d.every(ctx, d.round); return nil })
 	g.Go(func() error { d.emptyTrash(ctx); return nil })
+	g.Go(func() error { d.keepBinary(ctx); return nil })
 	return g.Wait()
 }
 

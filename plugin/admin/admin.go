@@ -62,11 +62,12 @@ type Driver interface {
 
 // Survey is all volumes of a host.
 type Survey struct {
-	Host    string    `json:"host"`
-	Drained time.Time `json:"drained,omitzero"`  // since when it accepts no new mounts
-	Store   string    `json:"store"`             // "ok", or why it cannot be used
-	Classes string    `json:"classes,omitempty"` // why the classes file is not in force
-	Volumes []Volume  `json:"volumes"`
+	Host        string    `json:"host"`
+	Drained     time.Time `json:"drained,omitzero"`      // since when it accepts no new mounts
+	Store       string    `json:"store"`                 // "ok", or why it cannot be used
+	Classes     string    `json:"classes,omitempty"`     // why the classes file is not in force
+	Coordinator string    `json:"coordinator,omitempty"` // why the host is no coordinator though it should be
+	Volumes     []Volume  `json:"volumes"`
 }
 
 // Volume is what a host remembers of a volume. Holder, epoch and lease are as last read.

@@ -219,6 +219,7 @@ func TestAProgramDoesNotOutliveADriverThatIsKilled(t *testing.T) {
 	diary := filepath.Join(t.TempDir(), "diary")
 	driver := exec.Command(os.Args[0], "driver", diary)
 	require.NoError(t, driver.Start())
+	t.Cleanup(func() { _ = driver.Process.Kill() })
 	r := &running{t: t, diary: diary}
 	pid := r.await("told run")
 	require.NoError(t, driver.Process.Kill())

@@ -20,9 +20,10 @@ type Facts struct {
 	TakeAfter time.Duration // how long a heartbeat stands still before its host counts as dead
 	ReapAfter time.Duration // how long after a mount its container may still be on its way
 
-	StoreDir       string
-	StoreProblem   string // why the store cannot be used; then nothing else is known of it
-	ClassesProblem string // why the classes file is not in force
+	StoreDir           string
+	StoreProblem       string // why the store cannot be used; then nothing else is known of it
+	ClassesProblem     string // why the classes file is not in force
+	CoordinatorProblem string // why this host is no coordinator though it should be
 
 	Beaten  bool          // this host wrote a heartbeat since its plugin started
 	BeatAge time.Duration // how long ago

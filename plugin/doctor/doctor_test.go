@@ -169,6 +169,7 @@ func TestNothingWithAContainerIsFixable(t *testing.T) {
 func TestFindingsAboutTheHost(t *testing.T) {
 	for want, change := range map[doctor.Kind]func(*doctor.Facts){
 		doctor.ClassesRefused: func(f *doctor.Facts) { f.ClassesProblem = "classes file /c is refused: line 1: no" },
+		doctor.NoCoordinator:  func(f *doctor.Facts) { f.CoordinatorProblem = "scheduler.yaml is missing" },
 		doctor.StoreUnusable:  func(f *doctor.Facts) { f.StoreProblem = "store /store is missing" },
 		doctor.RivalPlugin:    func(f *doctor.Facts) { f.Rival = true },
 		doctor.NoHeartbeat:    func(f *doctor.Facts) { f.BeatAge = 11 * time.Second },
@@ -219,5 +220,5 @@ func TestEveryFindingIsInTheManual(t *testing.T) {
 			assert.Contains(t, string(manual), "| `"+string(match[1])+"` |")
 		}
 	}
-	assert.Equal(t, 36, kinds)
+	assert.Equal(t, 37, kinds)
 }

@@ -11,6 +11,7 @@ import (
 const (
 	StoreUnusable  Kind = "store-unusable"
 	ClassesRefused Kind = "classes-refused"
+	NoCoordinator  Kind = "no-coordinator"
 	NoHeartbeat    Kind = "no-heartbeat"
 	RivalPlugin    Kind = "rival-plugin"
 	NoGuard        Kind = "no-guard"
@@ -37,6 +38,10 @@ func examineHost(f Facts) []Finding {
 	if f.ClassesProblem != "" {
 		found = append(found, Finding{Kind: ClassesRefused, What: f.ClassesProblem,
 			Why: "new volumes do not get the settings that the file has for them", Fix: "correct the file; it is read again within seconds, see docs/classes.md"})
+	}
+	if f.CoordinatorProblem != "" {
+		found = append(found, Finding{Kind: NoCoordinator, What: f.CoordinatorProblem,
+			Why: "MESOS_MASTER makes this host a coordinator; if none of the hosts is one, no node is placed", Fix: "do what it says; scheduler.yaml is read again within seconds, see docs/high-availability.md"})
 	}
 	if f.Rival {
 		found = append(found, Finding{Kind: RivalPlugin, What: "another plugin runs under this host's name " + f.Self.Host,

@@ -5,6 +5,7 @@ package durable
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"math/rand/v2"
 	"os"
@@ -20,6 +21,22 @@ func Write(path string, data []byte) error { return at(path, data, WriteIn) }
 // exclusive on every file system that has it, NFS included.
 func Create(path string, data []byte) error { return at(path, data, CreateIn) }
 
+// Copy replaces the content and the mode of path, which need not exist, by those of another file's content and a mode. Who has the
+// old file open, or runs it, goes on with it.
+func Copy(path, from string, mode fs.FileMode) error {
+	source, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer source.Close()
+	return at(path, nil, func(dir *os.Root, name string, _ []byte) error {
+		return replace(dir, name, func(f *os.File) error {
+			_, err := io.Copy(f, source)
+			return errors.Join(err, f.Chmod(mode))
+		})
+	})
+}
+
 func at(path string, data []byte, do func(dir *os.Root, name string, data []byte) error) error {
 	dir, err := os.OpenRoot(filepath.Dir(path))
 	if err != nil {
@@ -31,7 +48,11 @@ func at(path string, data []byte, do func(dir *os.Root, name string, data []byte
 
 // WriteIn is Write in an open directory, wherever that has been moved meanwhile.
 func WriteIn(dir *os.Root, name string, data []byte) error {
-	temporary, err := writeTemporary(dir, name, data)
+	return replace(dir, name, content(data))
+}
+
+func replace(dir *os.Root, name string, fill func(*os.File) error) error {
+	temporary, err := writeTemporary(dir, name, fill)
 	if err != nil {
 		return err
 	}
@@ -43,7 +64,7 @@ func WriteIn(dir *os.Root, name string, data []byte) error {
 
 // CreateIn is Create in an open directory, wherever that has been moved meanwhile.
 func CreateIn(dir *os.Root, name string, data []byte) error {
-	temporary, err := writeTemporary(dir, name, data)
+	temporary, err := writeTemporary(dir, name, content(data))
 	if err != nil {
 		return err
 	}
@@ -101,15 +122,22 @@ func syncRoot(dir *os.Root) error {
 	return nil
 }
 
-// writeTemporary writes data to a hidden file beside name, on disk when it returns.
-func writeTemporary(dir *os.Root, name string, data []byte) (string, error) {
+// content fills a file with data.
+func content(data []byte) func(*os.File) error {
+	return func(f *os.File) error {
+		_, err := f.Write(data)
+		return err
+	}
+}
+
+// writeTemporary fills a hidden file beside name, which is on disk when it returns.
+func writeTemporary(dir *os.Root, name string, fill func(*os.File) error) (string, error) {
 	f, err := createTemporary(dir, name)
 	if err != nil {
 		return "", err
 	}
 	temporary := filepath.Base(f.Name())
-	_, err = f.Write(data)
-	err = errors.Join(err, f.Sync(), f.Close())
+	err = errors.Join(fill(f), f.Sync(), f.Close())
 	if err != nil {
 		return "", errors.Join(fmt.Errorf("write %s: %w", filepath.Join(dir.Name(), name), err), dir.Remove(temporary))
 	}
