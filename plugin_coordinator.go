@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -42,20 +43,35 @@ type coordination struct {
 func (c coordination) program(binary string) *beside.Program {
 	return beside.New(beside.Options{
 		Name: "scheduler", Command: []string{binary, "--log-level=" + c.LogLevel, "scheduler", "--options=-"},
-		Input: c.options, Memory: schedulerMemory, Log: c.Log,
+		Input: c.rereading(), Memory: schedulerMemory, Log: c.Log,
 	})
 }
 
-// options is the options file for the scheduler: that of the host, completed. The error is all that is wrong.
-func (c coordination) options() ([]byte, error) {
+// rereading returns what options returns, and works only when the file has changed: it is asked all the time.
+func (c coordination) rereading() func() ([]byte, error) {
+	var seen string
+	var options []byte
+	wrong := errors.New("not read yet")
+	return func() ([]byte, error) {
+		text, err := readOptionsText(c.File)
+		if now := fmt.Sprintf("%s %v", text, err); now != seen {
+			seen = now
+			options, wrong = c.complete(text, err)
+		}
+		return options, wrong
+	}
+}
+
+// complete makes the options file for the scheduler out of that of the host, or of why there is none. The error is all that is wrong.
+func (c coordination) complete(text []byte, unread error) ([]byte, error) {
 	var line commandLine
 	parser, err := kong.New(&line, commonOptions()...)
 	if err != nil {
 		return nil, err
 	}
 	command := parser.Model.Children[slices.IndexFunc(parser.Model.Children, func(n *kong.Node) bool { return n.Name == "scheduler" })]
-	values, wrong := c.read(command)
-	wrong = append(wrong, c.complete(values)...)
+	values, wrong := c.read(command, text, unread)
+	wrong = append(wrong, c.fillIn(values)...)
 	if err := check(command, &line.Scheduler, values); len(wrong) == 0 { // else what it finds may come from what is left out
 		wrong.add(err)
 	}
@@ -66,8 +82,7 @@ func (c coordination) options() ([]byte, error) {
 }
 
 // read returns what the host's file says.
-func (c coordination) read(command *kong.Node) (map[string]any, mistakes) {
-	text, err := readOptionsText(c.File)
+func (c coordination) read(command *kong.Node, text []byte, err error) (map[string]any, mistakes) {
 	if os.IsNotExist(err) {
 		return map[string]any{}, mistakes{fmt.Sprintf("%s is missing: it says at least `image: elasticsearch:8.19.5`, or which image it shall be", c.File)}
 	}
@@ -92,8 +107,8 @@ func (c coordination) read(command *kong.Node) (map[string]any, mistakes) {
 	return values, wrong
 }
 
-// complete fills in what the file leaves out.
-func (c coordination) complete(values map[string]any) (wrong mistakes) {
+// fillIn adds what the file leaves out.
+func (c coordination) fillIn(values map[string]any) (wrong mistakes) {
 	if values["master"] == nil {
 		values["master"] = []any{c.Master}
 	}

@@ -31,7 +31,7 @@ func coordinationWith(t *testing.T, master, text string) coordination {
 // scheduler is the command that the plugin would start.
 func (c coordination) scheduler(t *testing.T) schedulerCommand {
 	t.Helper()
-	options, err := c.options()
+	options, err := c.rereading()()
 	require.NoError(t, err)
 	file, _ := optionsIn(t, string(options))
 	line, err := parse(t, "scheduler", file)
@@ -65,7 +65,7 @@ setting: {a.b: "yes"}
 	assert.Equal(t, []string{`-Da="b c"`}, s.JavaOption)
 	assert.Equal(t, map[string]string{"a.b": "yes"}, s.Setting)
 	assert.Equal(t, 9, s.Nodes, "a scheduler started by hand heeds the environment")
-	options, err := c.options()
+	options, err := c.rereading()()
 	require.NoError(t, err)
 	var told map[string]any
 	require.NoError(t, yaml.Unmarshal(options, &told))
@@ -97,7 +97,7 @@ func TestAllMistakesThatKeepAHostFromBeingACoordinatorAreTold(t *testing.T) {
 			[]string{"heap of 600 MB does not fit into 1000 MB of memory: ", "; cpus 0: use at least 0.2"}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := coordinationWith(t, row.master, row.file).options()
+			_, err := coordinationWith(t, row.master, row.file).rereading()()
 			for _, says := range append(row.says, "this host is no coordinator: ") {
 				require.ErrorContains(t, err, says)
 			}

@@ -38,12 +38,14 @@ type Cell struct {
 	Scheduler string  `json:"scheduler"` // where the scheduler's HTTP API is expected; whoever starts the scheduler sets it so
 	Hosts     []*Host `json:"hosts"`
 
-	Fast   bool   `json:"fast"`
-	Mesos  string `json:"mesos"`            // directory of the Mesos programs
-	Plugin string `json:"plugin,omitempty"` // directory of the managed plugin
-	Leases string `json:"leases,omitempty"` // where the plugin keeps leases, if not in the store
-	Faults string `json:"faults,omitempty"` // program that puts a file system with faults between store and hosts
-	Bare   bool   `json:"bare,omitempty"`   // without Mesos
+	Fast     bool     `json:"fast"`
+	Mesos    string   `json:"mesos"`              // directory of the Mesos programs
+	Plugin   string   `json:"plugin,omitempty"`   // directory of the managed plugin
+	Leases   string   `json:"leases,omitempty"`   // where the plugin keeps leases, if not in the store
+	Announce string   `json:"announce,omitempty"` // where the Mesos master announces itself, if anywhere; see AnnounceMaster
+	Settings []string `json:"settings,omitempty"` // further ones of the plugin
+	Faults   string   `json:"faults,omitempty"`   // program that puts a file system with faults between store and hosts
+	Bare     bool     `json:"bare,omitempty"`     // without Mesos
 
 	saving sync.Mutex
 }
@@ -53,6 +55,7 @@ type Options struct {
 	Hosts    int               // 0 means 1
 	Plugin   string            // directory of the managed plugin (config.json, rootfs), installed as mooring:latest; "" means none
 	Leases   string            // the plugin's setting LEASES; "" is the store
+	Settings []string          // further settings of the plugin, NAME=VALUE each
 	Faults   string            // what test/cmd/faultfs builds to: hosts reach the store through a file system that can fail; "" means directly
 	Faulty   int               // how many hosts do so, from the first; 0 means all
 	StoreFS  string            // file system of the store's own: xfs, where files can be cloned, or ext4; "" means a directory on the machine's disk
@@ -151,7 +154,7 @@ func plan(dir string, o Options) (*Cell, error) {
 	c := &Cell{
 		Dir: dir, Store: filepath.Join(dir, "store"), Switch: namespacePath(dir, "switch"),
 		Master: switchAddress + ":5050", Scheduler: switchAddress + ":31100",
-		Fast: o.Fast, Bare: o.Bare, Mesos: o.Mesos, Plugin: o.Plugin, Leases: o.Leases,
+		Fast: o.Fast, Bare: o.Bare, Mesos: o.Mesos, Plugin: o.Plugin, Leases: o.Leases, Settings: o.Settings,
 	}
 	if c.Mesos == "" {
 		c.Mesos = "/var/cache/mooring/mesos"

@@ -103,10 +103,10 @@ func (h *Host) InstallPlugin(ctx context.Context, dir string) error {
 	defer cancel()
 	steps := [][]string{
 		{"plugin", "create", PluginName, dir},
-		{
+		append([]string{
 			"plugin", "set", PluginName, "store.source=" + h.Store(), "state.source=" + filepath.Join(h.Dir, "state"),
 			"HOST=" + h.Name, "BOOT_ID=" + h.BootID, "SHARED=true", "LEASES=" + cmp.Or(h.cell.Leases, "files"),
-		},
+		}, h.cell.Settings...),
 		{"plugin", "enable", PluginName},
 	}
 	for _, step := range steps {

@@ -283,14 +283,20 @@ func (h *Host) PID(name string) int {
 }
 
 // GuardPID finds the guard of the host's plugin, which has left the host's control groups; 0 when there is none.
-func (h *Host) GuardPID() int {
+func (h *Host) GuardPID() int { return h.rolePID("guard") }
+
+// SchedulerPID finds the scheduler that the host's plugin runs; 0 when there is none.
+func (h *Host) SchedulerPID() int { return h.rolePID("scheduler") }
+
+// rolePID finds the process of the mooring binary on the host that has a role.
+func (h *Host) rolePID(role string) int {
 	pids, err := inNamespaces([]string{h.Namespace})
 	if err != nil {
 		return 0
 	}
 	for pid := range pids {
 		line, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
-		if words := strings.Split(string(line), "\x00"); err == nil && len(words) > 1 && words[1] == "guard" {
+		if words := strings.Split(string(line), "\x00"); err == nil && len(words) > 1 && slices.Contains(words[1:min(len(words), 3)], role) {
 			return pid
 		}
 	}

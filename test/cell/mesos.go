@@ -35,6 +35,9 @@ func (c *Cell) StartMaster(ctx context.Context) error {
 		filepath.Join(c.Mesos, "mesos-master"), "--ip=" + ip, "--port=" + port, "--hostname=" + ip,
 		"--work_dir=" + work, "--quorum=1",
 	}
+	if c.Announce != "" {
+		args = append(args, "--zk="+c.Announce)
+	}
 	if c.Fast {
 		args = append(args, "--agent_ping_timeout=1secs", "--max_agent_ping_timeouts=3")
 	}
@@ -57,6 +60,17 @@ func (c *Cell) KillMaster(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, controlTimeout)
 	defer cancel()
 	return killAll(ctx, c.masterGroup())
+}
+
+// AnnounceMaster starts the Mesos master anew so that it announces itself in ZooKeeper, where schedulers find it. The agents go on.
+func (c *Cell) AnnounceMaster(ctx context.Context, zookeeper string) error {
+	if err := c.change(func() { c.Announce = zookeeper }); err != nil {
+		return err
+	}
+	if err := c.KillMaster(ctx); err != nil {
+		return err
+	}
+	return c.StartMaster(ctx)
 }
 
 // MasterLog is the file the Mesos master writes to.

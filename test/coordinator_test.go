@@ -1,0 +1,155 @@
+package test
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+
+	"mooring/plugin"
+	"mooring/scheduler/client"
+	"mooring/test/cell"
+	"mooring/test/deploy"
+	"mooring/test/ledger"
+	"mooring/test/zookeeper"
+)
+
+const schedulerPort = "31100"
+
+// coordinators brings up a cell of its own whose plugins are coordinators. Nothing of Mooring's is on its hosts but the plugin.
+func coordinators(t *testing.T, options string) *cell.Cell {
+	t.Helper()
+	config := t.TempDir()
+	require.NoError(t, os.Mkdir(filepath.Join(config, "mooring"), 0o700))
+	require.NoError(t, os.WriteFile(filepath.Join(config, "mooring", "scheduler.yaml"), []byte(options), 0o600))
+	const keeper = "127.0.1.254:2181"
+	masters := "zk://mooring:secret@" + keeper + "/mesos"
+
+	dir := cellDir + "-coordinators"
+	require.NoError(t, cell.Down(within(t), dir)) // what an interrupted run left
+	t.Cleanup(func() {
+		if t.Failed() {
+			assert.NoError(t, cell.KeepLogs(dir, "../build/coordinators-logs"))
+		}
+		require.NoError(t, cell.Down(context.Background(), dir))
+	})
+	c, err := cell.Up(within(t), dir, cell.Options{
+		Hosts: 4, Plugin: "../build/plugin", Fast: true, Settings: []string{"config.source=" + config, "MESOS_MASTER=" + masters},
+		Images: []string{filepath.Join(cacheDir, "elasticsearch-8.19.5.tar")},
+	})
+	require.NoError(t, err)
+	server, err := zookeeper.New(zookeeper.Options{Dir: t.TempDir(), Address: keeper, Prefix: []string{"nsenter", "--net=" + c.Switch}})
+	require.NoError(t, err)
+	require.NoError(t, server.Start()) // the plugins are up before it is
+	t.Cleanup(func() { require.NoError(t, server.Kill()) })
+	require.NoError(t, c.AnnounceMaster(within(t), masters))
+	return c
+}
+
+// leader asks a host's scheduler on which host the one that leads is.
+func leader(t *testing.T, c *cell.Cell, ask *cell.Host) (*cell.Host, error) {
+	t.Helper()
+	asked, err := client.New(net.JoinHostPort(ask.Address, schedulerPort), c.HTTPClient().Transport)
+	require.NoError(t, err)
+	cluster, err := asked.Cluster(within(t))
+	if err != nil {
+		return nil, err
+	}
+	address, _, err := net.SplitHostPort(cluster.Leader)
+	if err != nil {
+		return nil, fmt.Errorf("nobody leads: %w", err)
+	}
+	return c.At(address)
+}
+
+// next waits until a scheduler on another host leads.
+func next(t *testing.T, c *cell.Cell, ask, before *cell.Host) (h *cell.Host) {
+	t.Helper()
+	begin := time.Now()
+	await(t, "another leader", func() (err error) {
+		if h, err = leader(t, c, ask); err == nil && h == before {
+			err = fmt.Errorf("%s leads still", h.Name)
+		}
+		return err
+	})
+	t.Logf("%s leads instead of %s after %.1f s", h.Name, before.Name, time.Since(begin).Seconds())
+	return h
+}
+
+// status is what an operator reads on a host, with the program that the plugin has placed there.
+func status(t *testing.T, h *cell.Host) (string, error) {
+	t.Helper()
+	command, err := h.Command(within(t), filepath.Join(h.Dir, "state", plugin.BinaryPath), "status")
+	require.NoError(t, err)
+	said, err := command.CombinedOutput()
+	if err != nil {
+		err = fmt.Errorf("on %s: %w: %s", h.Name, err, said)
+	}
+	return string(said), err
+}
+
+// The plugin is installed on four hosts, with MESOS_MASTER and a file that says which image: three nodes form a cluster. The scheduler
+// that leads is killed, and another one goes on; then the host of the one that leads is killed, and with it a node: another one brings
+// the node back elsewhere, with everything acknowledged. An operator on any host is told that all is well.
+func TestStoryThePluginsAreTheWholeDeployment(t *testing.T) {
+	c := coordinators(t, `
+image: `+elasticsearch8+`
+memory: 1024
+heap: 256
+cpus: 0.5
+java-option: ["-XX:-UseG1GC", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-AlwaysPreTouch"]
+`)
+	on := func(h *cell.Host) *deploy.Deployment {
+		return deploy.New(c, deploy.Options{Listen: net.JoinHostPort(h.Address, schedulerPort)})
+	}
+	ctx := within(t)
+	d := on(c.Hosts[0])
+	_, err := d.AwaitNodes(ctx, 3)
+	require.NoError(t, err)
+	require.NoError(t, d.AwaitCluster(ctx, 3, "green"))
+	for _, h := range c.Hosts {
+		await(t, "all to be well", func() error { _, err := status(t, h); return err })
+	}
+	l := ledger.New(d.Client(), func() []string { return d.HTTPAddresses() }, "single")
+	require.NoError(t, l.Create(ctx, 3, 0)) // what one node loses is lost
+	require.NoError(t, l.WriteAll(ctx, packages(t, someDocuments), 500))
+	nodes, err := d.Nodes(ctx)
+	require.NoError(t, err)
+
+	leads, err := leader(t, c, c.Hosts[0])
+	require.NoError(t, err)
+	lost := -1
+	for lost < 0 { // until one leads whose host has a node
+		require.NoError(t, unix.Kill(leads.SchedulerPID(), unix.SIGKILL))
+		other := c.Hosts[leads.N%len(c.Hosts)]
+		leads = next(t, c, other, leads)
+		lost = slices.IndexFunc(nodes, func(n deploy.Node) bool { return n.Place.Host == leads.Address })
+	}
+	after, err := on(leads).AwaitNodes(ctx, 3)
+	require.NoError(t, err)
+	for i, n := range after {
+		assert.Equal(t, nodes[i].Epoch, n.Epoch, "node %d was left alone", n.ID)
+	}
+
+	dead := leads
+	require.NoError(t, dead.Kill(ctx))
+	other := c.Hosts[dead.N%len(c.Hosts)]
+	d = on(other)
+	next(t, c, other, dead)
+	require.NoError(t, d.AwaitRelaunch(ctx, nodes[lost]))
+	require.NoError(t, d.AwaitCluster(ctx, 3, "green"))
+	audit(t, l)
+	require.NoError(t, dead.Return(ctx))
+	await(t, "one copy of each node", func() error { return d.OneCopyEach(ctx, 3) })
+	for _, h := range c.Hosts {
+		await(t, "all to be well again", func() error { _, err := status(t, h); return err })
+	}
+}
