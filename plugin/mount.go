@@ -57,7 +57,7 @@ func (d *Driver) mount(ctx context.Context, name, id string) error {
 	if l.Epoch != v.Epoch {
 		v.Lapses = lapses
 	}
-	v.Epoch, v.Boot, v.mounted = l.Epoch, d.self.Boot, d.cfg.Clock()
+	v.Epoch, v.Boot, v.mounted, v.arrived = l.Epoch, d.self.Boot, d.cfg.Clock(), false
 	if err := d.attach(ctx, s, v, id, fresh); err != nil {
 		if fresh { // nobody here uses it: back to where it was
 			err = errors.Join(err, d.release(ctx, s, v))

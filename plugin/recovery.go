@@ -34,30 +34,30 @@ func (d *Driver) recover(ctx context.Context, s *store.Store, name string) error
 		return err
 	}
 	v.seen = current
-	held, err := d.stillHeld(s, v)
+	held, containers, err := d.stillHeld(s, v)
 	if err != nil {
 		return err
 	}
-	v.recovered = true
+	v.recovered, v.arrived = true, containers >= total(v.Holds)
 	if !held {
 		return d.release(ctx, s, v)
 	}
 	return d.readopt(ctx, s, v)
 }
 
-// stillHeld tells whether something from before the plugin's start uses the volume on this host. What
-// the kernel shows counts only if this boot of the host had the volume.
-func (d *Driver) stillHeld(s *store.Store, v volume) (bool, error) {
+// stillHeld tells whether something from before the plugin's start uses the volume on this host, and how many containers have
+// it. What the kernel shows counts only if this boot of the host had the volume.
+func (d *Driver) stillHeld(s *store.Store, v volume) (held bool, containers int, err error) {
 	if !v.seen.Of(d.self) && (v.Boot != d.self.Boot || len(v.Holds) == 0) {
-		return false, nil
+		return false, 0, nil
 	}
 	holders, err := d.holders(s, v)
 	if err != nil || len(holders) > 0 {
-		return len(holders) > 0, err
+		return len(holders) > 0, len(holders), err
 	}
 	// A container may be on its way: its volume is mounted, it is not yet. Run waits for it, not forever.
 	mounted, err := mounts.Mounted(d.target(v.Name))
-	return mounted && v.Boot == d.self.Boot && len(v.Holds) > 0, err
+	return mounted && v.Boot == d.self.Boot && len(v.Holds) > 0, 0, err
 }
 
 // readopt continues the use of a volume: same lease, or the next one if it was released meanwhile, and
@@ -125,7 +125,7 @@ func (d *Driver) reapOne(ctx context.Context, s *store.Store, name string, held 
 	if !known || v.Epoch == 0 && !v.lost {
 		return nil
 	}
-	waiting := len(v.Holds) > 0 && d.cfg.Clock()-v.mounted < d.cfg.ReapAfter
+	waiting := len(v.Holds) > 0 && !v.arrived && d.cfg.Clock()-v.mounted < d.cfg.ReapAfter
 	if !held && !waiting {
 		return d.reapFree(ctx, s, v)
 	}

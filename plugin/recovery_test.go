@@ -45,7 +45,7 @@ func TestKilledPluginFindsItsMountsAgain(t *testing.T) {
 }
 
 // The engine was killed: no Unmount comes. A container that it restarts is mounted under the same ID; of
-// the others nothing is ever heard again.
+// the others nothing is ever heard again, and their volumes are given back at once: all were seen alive.
 func TestKilledEngineSendsNoUnmount(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := start(t, configure(t, "hostA", t.TempDir()))
@@ -56,14 +56,17 @@ func TestKilledEngineSendsNoUnmount(t *testing.T) {
 		}
 		require.NoError(t, h.Shutdown(context.Background())) // the new engine ends the plugin first,
 		unmountAll(t, h.cfg.MountRoot)
-		h = h.restart()
+		h = h.restart().settled()
 		kills["again"]() // then the containers
 		kills["never"]()
-		kill := container(t, h.mount("again", "again"))
+		h.mount("again", "again")
+		h.settled()
+		assert.Equal(t, "mounted", h.state("again"), "its next container is on its way")
+		assert.Equal(t, "released", h.state("never"))
+		kill := container(t, h.mountpoint("again"))
 		time.Sleep(plugin.DefaultReapAfter + h.heartbeat())
 		synctest.Wait()
 		assert.Equal(t, "mounted", h.state("again"))
-		assert.Equal(t, "released", h.state("never"))
 		kill()
 		h.unmount("again", "again")
 		h.settled()
@@ -84,6 +87,25 @@ func TestAHoldWithoutContainerIsKeptForAWhile(t *testing.T) {
 		time.Sleep(2 * h.heartbeat())
 		synctest.Wait()
 		assert.False(t, h.mounted("v"))
+		assert.Equal(t, "released", h.state("v"))
+	})
+}
+
+// One container runs, another one of the same volume is on its way while the plugin is killed.
+func TestAHoldWithoutContainerIsKeptForAWhileBesideAnotherContainer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := start(t, configure(t, "hostA", t.TempDir()))
+		h.create("v")
+		kill := container(t, h.mount("v", "id1"))
+		h.mount("v", "id2")
+		h = h.restart().settled()
+		kill()
+		h.unmount("v", "id1")
+		h.settled()
+		assert.Equal(t, "mounted", h.state("v"))
+		assert.True(t, h.mounted("v"))
+		time.Sleep(plugin.DefaultReapAfter)
+		synctest.Wait()
 		assert.Equal(t, "released", h.state("v"))
 	})
 }

@@ -22,6 +22,7 @@ type volume struct {
 	recovered bool           // compared with the lease and the mount table since the plugin started
 	lost      bool           // another host has taken the lease although this one did not give it up
 	mounted   time.Duration  // clock reading at the last Mount
+	arrived   bool           // since then every hold's container was seen: none is on its way
 	problem   string         // why the last verb failed; "" after a success
 	seen      lease.Lease    // the current lease when last read
 	shown     map[string]any // what the back end says of the mount
