@@ -67,7 +67,7 @@ func TestStoryAVolumeOutlivesEverythingOnItsHost(t *testing.T) {
 
 func pluginPID(t *testing.T, h *cell.Host) int {
 	t.Helper()
-	pid := h.PID("mooring")
+	pid := h.PluginPID()
 	require.NotZero(t, pid, "the plugin runs")
 	return pid
 }

@@ -269,20 +269,46 @@ func (h *Host) PID(name string) int {
 	if err != nil {
 		return 0
 	}
-	oldest := 0
+	started := map[int]uint64{}
 	for pid := range pids {
 		comm, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
 		if err != nil || strings.TrimSpace(string(comm)) != name || len(namespacePIDs(pid)) != 2 {
 			continue
 		}
-		if oldest == 0 || pid < oldest {
-			oldest = pid
+		if stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid)); err == nil {
+			started[pid] = startOf(string(stat))
 		}
 	}
-	return oldest
+	return oldest(started)
 }
 
-// GuardPID finds the guard of the host's plugin, which has left the host's control groups; 0 when there is none.
+// startOf is when a process started, in ticks since the machine did: the 22nd field of /proc/PID/stat, counted from behind the
+// name, which may hold blanks and brackets.
+func startOf(stat string) uint64 {
+	fields := strings.Fields(stat[strings.LastIndexByte(stat, ')')+1:])
+	if len(fields) < 20 {
+		return 0
+	}
+	ticks, _ := strconv.ParseUint(fields[19], 10, 64)
+	return ticks
+}
+
+// oldest is the process that started first, of those that started in the same tick the one with the lower number; 0 of none. The
+// numbers alone do not tell, since the kernel begins again with low ones.
+func oldest(started map[int]uint64) int {
+	first := 0
+	for pid, at := range started {
+		if first == 0 || at < started[first] || at == started[first] && pid < first {
+			first = pid
+		}
+	}
+	return first
+}
+
+// PluginPID finds the plugin of the host; 0 when it does not run.
+func (h *Host) PluginPID() int { return h.rolePID("plugin") }
+
+// GuardPID finds the guard of the host's plugin, which may be older than it; 0 when there is none.
 func (h *Host) GuardPID() int { return h.rolePID("guard") }
 
 // SchedulerPID finds the scheduler that the host's plugin runs; 0 when there is none.
@@ -296,7 +322,8 @@ func (h *Host) rolePID(role string) int {
 	}
 	for pid := range pids {
 		line, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
-		if words := strings.Split(string(line), "\x00"); err == nil && len(words) > 1 && slices.Contains(words[1:min(len(words), 3)], role) {
+		words := strings.Split(string(line), "\x00")
+		if err == nil && filepath.Base(words[0]) == "mooring" && slices.Contains(words[1:min(len(words), 3)], role) {
 			return pid
 		}
 	}

@@ -103,7 +103,7 @@ func (v *volume) traces() error {
 		}
 	}
 	for _, h := range []*cell.Host{v.one, v.two} {
-		for _, pid := range []int{h.PID("dockerd"), h.PID("mooring"), h.GuardPID()} {
+		for _, pid := range []int{h.PID("dockerd"), h.PluginPID(), h.GuardPID()} {
 			table, err := os.ReadFile(fmt.Sprintf("/proc/%d/mountinfo", pid))
 			if err == nil && strings.Contains(string(table), "/"+v.name) {
 				found = append(found, fmt.Errorf("a mount is left in process %d on %s", pid, h.Name))

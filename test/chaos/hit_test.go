@@ -32,7 +32,7 @@ func (r *round) hit(ctx context.Context) error {
 	if r.what == stop && r.who != guard {
 		return r.stopCleanly(ctx)
 	}
-	pid := map[target]int{plugin: h.PID("mooring"), guard: h.GuardPID(), dockerd: h.PID("dockerd")}[r.who]
+	pid := map[target]int{plugin: h.PluginPID(), guard: h.GuardPID(), dockerd: h.PID("dockerd")}[r.who]
 	if pid == 0 {
 		return fmt.Errorf("there is no %s", r.who)
 	}
@@ -142,7 +142,7 @@ func (r *round) heal(ctx context.Context) error {
 			return err
 		}
 		return await(ctx, "the plugin", func() error {
-			if now := h.PID("mooring"); now == 0 || now == r.victim {
+			if now := h.PluginPID(); now == 0 || now == r.victim {
 				return errors.New("it does not run")
 			}
 			return nil
