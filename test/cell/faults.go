@@ -8,6 +8,9 @@ import (
 	"mooring/test/faultfs"
 )
 
+// storePart is the part of a host's control group in which the file system over its store runs.
+const storePart = "store"
+
 // Store is the directory under which the host's plugin reaches the store: the cell's own, or a file system over it that can
 // fail. The latter is mounted on the host only.
 func (h *Host) Store() string {
@@ -26,7 +29,7 @@ func (h *Host) mountStore(ctx context.Context) error {
 	if !h.Faulty {
 		return nil
 	}
-	err := h.startIn(ctx, h.group()+"/store", "store", h.cell.Faults, "mount", "--socket="+h.faultSocket(), h.cell.Store, h.faultyStore())
+	err := h.startIn(ctx, h.group()+"/"+storePart, "store", h.cell.Faults, "mount", "--socket="+h.faultSocket(), h.cell.Store, h.faultyStore())
 	if err != nil {
 		return err
 	}

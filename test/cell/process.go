@@ -53,8 +53,11 @@ func detach(ctx context.Context, groups []string, log string, enter []string, ar
 }
 
 // killAll ends every process in a control group or in one of the network namespaces, and returns when all of them are gone.
-// A frozen group is thawed after its processes got the signal, so none of them runs again.
+// A frozen group is thawed after its processes got the signal, so none of them runs again. The file systems of stores end first.
 func killAll(ctx context.Context, group string, namespaces ...string) error {
+	if err := endStores(ctx, group); err != nil {
+		return err
+	}
 	return await(ctx, "processes to end", func(ctx context.Context) error {
 		victims, err := groupMembers(freezerGroup(group))
 		if err != nil {
@@ -80,6 +83,54 @@ func killAll(ctx context.Context, group string, namespaces ...string) error {
 	})
 }
 
+// endStores ends the file systems over stores in a control group, while what runs on their hosts is still there, and frozen if it
+// was before. The last process of a host to end has the kernel unmount the images there; were it the one that serves them, it
+// would wait for itself for ever.
+func endStores(ctx context.Context, group string) error {
+	return await(ctx, "stores to end", func(ctx context.Context) error {
+		groups, err := subgroups(freezerGroup(group))
+		if err != nil {
+			return err
+		}
+		left := map[int]bool{}
+		for _, g := range groups {
+			if filepath.Base(g) != storePart {
+				continue
+			}
+			servers, err := groupMembers(g)
+			if err != nil {
+				return err
+			}
+			for pid := range servers {
+				if err := unix.Kill(pid, unix.SIGKILL); err != nil && !errors.Is(err, unix.ESRCH) {
+					return fmt.Errorf("kill process %d: %w", pid, err)
+				}
+			}
+			maps.Copy(left, servers)
+			for _, frozen := range []string{filepath.Dir(g), g} { // not what runs on the host: that has been frozen by itself
+				if err := letGo(frozen); err != nil {
+					return err
+				}
+			}
+		}
+		if len(left) > 0 {
+			return fmt.Errorf("still there: %s", describe(left))
+		}
+		return nil
+	})
+}
+
+// letGo thaws a control group, if it is frozen, without waiting until it is.
+func letGo(group string) error {
+	if !isFrozen(group) {
+		return nil
+	}
+	if err := os.WriteFile(filepath.Join(group, "freezer.state"), []byte("THAWED"), 0o644); err != nil {
+		return fmt.Errorf("thaw control group: %w", err)
+	}
+	return nil
+}
+
 // awaitEnd waits until a process has ended.
 func awaitEnd(ctx context.Context, what string, pid int) error {
 	return await(ctx, "the end of "+what, func(context.Context) error {
@@ -96,11 +147,8 @@ func thawBelow(ctx context.Context, group string) error {
 		return err
 	}
 	for _, g := range groups {
-		if !isFrozen(g) {
-			continue
-		}
-		if err := os.WriteFile(filepath.Join(g, "freezer.state"), []byte("THAWED"), 0o644); err != nil {
-			return fmt.Errorf("thaw control group: %w", err)
+		if err := letGo(g); err != nil {
+			return err
 		}
 	}
 	return ctx.Err()
