@@ -326,6 +326,9 @@ func TestBadConfigurations(t *testing.T) {
 // tmpfs is a small file system.
 func tmpfs(t *testing.T, options string) string {
 	t.Helper()
+	if os.Getuid() != 0 {
+		t.Skip("NOT RUN: mounting a small tmpfs takes root")
+	}
 	dir := t.TempDir()
 	require.NoError(t, unix.Mount("tmpfs", dir, "tmpfs", 0, options))
 	t.Cleanup(func() { unix.Unmount(dir, unix.MNT_DETACH) })
