@@ -9,6 +9,7 @@ PLUGIN_NAME ?= mooring:latest
 CELL_DIR ?= /var/tmp/mooring-cell
 ROUNDS ?= 30
 SEED ?= 0# from the time
+TESTS := go run ./test/cmd/tests# go test that says what was skipped
 CELL := go run ./test/cmd/cell --dir $(CELL_DIR)
 
 .PHONY: help build plugin check test test-units test-stories demo cell cell-down chaos soak bench prepare clean FORCE
@@ -40,15 +41,16 @@ check: ## gofmt, vet, staticcheck, the import arrows, unit tests with the race d
 	go tool -modfile=tools/go.mod staticcheck ./...
 	$(MAKE) test-units
 
-test: prepare check test-stories ## everything, the end-to-end stories included
+test: export MOORING_NO_SKIPS := 1
+test: prepare check test-stories ## everything, the end-to-end stories included; a skipped test is a failure
 
 test-units:
-	CGO_ENABLED=1 go test -race $$(go list ./... | grep -v -e '^mooring/test$$' -e '^mooring/test/chaos$$')
-	go test ./plugin/lease # again: the race detector leaves time for a hundredth of the histories
+	CGO_ENABLED=1 $(TESTS) -race $$(go list ./... | grep -v -e '^mooring/test$$' -e '^mooring/test/chaos$$')
+	$(TESTS) ./plugin/lease # again: the race detector leaves time for a hundredth of the histories
 
 test-stories: $(BUILD)/plugin
-	go test -count=1 -v -timeout 40m ./test
-	go test -count=1 -v -parallel 3 -timeout 20m ./test/chaos
+	$(TESTS) -count=1 -v -timeout 40m ./test
+	$(TESTS) -count=1 -v -parallel 3 -timeout 20m ./test/chaos
 
 demo: prepare $(BUILD)/plugin ## the whole story on this machine: a host dies, its node comes back, nothing is lost
 	go run ./test/cmd/demo
@@ -63,7 +65,7 @@ cell-down: ## remove the cell
 	rm -f cell.json
 
 chaos: prepare $(BUILD)/plugin ## every fault at every step of a volume's life; MOORING_CHAOS_SEED=N repeats a run's choices
-	MOORING_CHAOS=all go test -count=1 -v -parallel 3 -timeout 40m -run 'TestStoryChaos$$' ./test/chaos
+	MOORING_CHAOS=all $(TESTS) -count=1 -v -parallel 3 -timeout 40m -run 'TestStoryChaos$$' ./test/chaos
 
 soak: prepare $(BUILD)/plugin ## ROUNDS=30 SEED=…: break one thing after the other under Elasticsearch, look for every document
 	go build -o $(BUILD)/faultfs ./test/cmd/faultfs

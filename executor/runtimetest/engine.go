@@ -47,6 +47,9 @@ func InOwnNetwork(t *testing.T) bool {
 	output, err := again.CombinedOutput()
 	t.Log("\n" + string(output))
 	require.NoError(t, err)
+	if bytes.Contains(output, []byte("--- SKIP: ")) {
+		t.Skip("NOT TESTED: see above")
+	}
 	return false
 }
 
