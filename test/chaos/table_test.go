@@ -117,7 +117,7 @@ func holdAt(when step, volume string, after bool) faultfs.Hold {
 
 // inEveryRun are the rounds that the tests of a change play.
 var inEveryRun = map[target][]fault{
-	plugin: {kill}, guard: {kill}, dockerd: {kill}, container: {stop}, host: {kill, freeze, cut}, store: {eio, enospc, hang},
+	plugin: {kill, freeze}, guard: {kill, freeze}, dockerd: {kill}, container: {stop}, host: {kill, freeze, cut}, store: {eio, enospc, hang},
 }
 
 func TestTheTableIsComplete(t *testing.T) {
