@@ -163,11 +163,14 @@ func TestStoryAReasonIsGivenForEveryWait(t *testing.T) {
 		image string
 		says  string
 	}{
-		"driver":  {[]string{"--external-volume-driver=nosuch"}, elasticsearch8, "nosuch"},
-		"image":   {nil, "nosuch:1", "nosuch:1"},
-		"memory":  {[]string{"--memory=100000"}, elasticsearch8, "4 with less than 100000 MB of memory"},
-		"cpus":    {[]string{"--cpus=64"}, elasticsearch8, "4 with less than 64 CPUs"},
-		"require": {[]string{"--require=disk=fast"}, elasticsearch8, "4 without attribute disk:fast"},
+		"driver": {[]string{"--external-volume-driver=nosuch"}, elasticsearch8, "nosuch"},
+		"image":  {nil, "nosuch:1", "nosuch:1"},
+		// Here Docker's own words are in the executor's sandbox only. The engine looks for a missing driver for 15 s.
+		"dockerdriver": {[]string{"--containerizer=docker", "--external-volume-driver=nosuch"}, elasticsearch8, "container launch failed: Failed to launch container: Container exited with status 125"},
+		"dockerimage":  {[]string{"--containerizer=docker"}, "nosuch:1", "pull nosuch:1"},
+		"memory":       {[]string{"--memory=100000"}, elasticsearch8, "4 with less than 100000 MB of memory"},
+		"cpus":         {[]string{"--cpus=64"}, elasticsearch8, "4 with less than 64 CPUs"},
+		"require":      {[]string{"--require=disk=fast"}, elasticsearch8, "4 without attribute disk:fast"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			ctx := within(t)
