@@ -2,6 +2,7 @@ package mesos_test
 
 import (
 	"fmt"
+	"net/http"
 	"path/filepath"
 	"slices"
 	"syscall"
@@ -54,7 +55,7 @@ func (p pair) onlyOne(task string) {
 }
 
 func TestALaunchOnARealAgent(t *testing.T) {
-	t.Parallel()
+	inTurn(t)
 	c := newCluster(t, quick...)
 	a := c.agent(1)
 	r := newRig(t, 1, c.Master)
@@ -74,7 +75,7 @@ func TestALaunchOnARealAgent(t *testing.T) {
 }
 
 func TestAnAgentThatRestartsAtOnceTakesNothingWithIt(t *testing.T) {
-	t.Parallel()
+	inTurn(t)
 	p := newPair(t, quick, nil)
 	executors := p.here.executors()
 	p.here.kill()
@@ -102,7 +103,7 @@ func TestAnAgentThatIsAwayForLongComesBackWithItsNode(t *testing.T) {
 	t.Parallel()
 	for name, agent := range away {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel()
+			inTurn(t)
 			p := newPair(t, quick, withoutFencing)
 			agent.away(p.here)
 			p.says("status: node=1 epoch=1 state=TASK_UNREACHABLE", "agent removed: health check timed out")
@@ -121,7 +122,7 @@ func TestAnAgentThatIsBackTooLateIsRidOfItsNode(t *testing.T) {
 	t.Parallel()
 	for name, agent := range away {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel()
+			inTurn(t)
 			p := newPair(t, quick, nil)
 			agent.away(p.here)
 			assert.Equal(t, p.there.Host, p.is(1, coordinator.Running, 2).Place.Host)
@@ -134,7 +135,7 @@ func TestAnAgentThatIsBackTooLateIsRidOfItsNode(t *testing.T) {
 }
 
 func TestAHostThatLosesItsPowerAndReturns(t *testing.T) {
-	t.Parallel()
+	inTurn(t)
 	p := newPair(t, quick, nil)
 	first := p.node(1).Place.Agent
 	p.here.powerCut()
@@ -151,9 +152,48 @@ func TestAHostThatLosesItsPowerAndReturns(t *testing.T) {
 	assert.Equal(t, first, p.is(2, coordinator.Running, 1).Place.Agent, "it is the same agent as before")
 }
 
+func TestSeveralHostsDieAtOnce(t *testing.T) {
+	inTurn(t)
+	c := newCluster(t, quick...)
+	r := newRig(t, 3, c.Master)
+	r.start()
+	agents := map[string]*agent{}
+	for n := range 6 {
+		a := c.agent(n + 1)
+		agents[a.Host] = a
+	}
+	nodes := []coordinator.NodeID{1, 2, 3}
+	var dead []*agent
+	for _, id := range nodes {
+		dead = append(dead, agents[r.is(id, coordinator.Running, 1).Place.Host])
+	}
+	for _, a := range dead {
+		a.powerCut()
+	}
+	hosts := map[string]bool{}
+	for _, id := range nodes {
+		hosts[r.is(id, coordinator.Running, 2).Place.Host] = true
+	}
+	for _, a := range dead {
+		delete(hosts, a.Host)
+	}
+	assert.Len(t, hosts, 3, "each is on another of the hosts that live")
+}
+
+// A host that an operator has marked gone in Mesos is not waited for, whatever the volumes can do.
+func TestAHostThatIsMarkedGoneFreesItsNode(t *testing.T) {
+	inTurn(t)
+	p := newPair(t, quick, withoutFencing)
+	p.here.powerCut()
+	p.is(1, coordinator.Lost, 1)
+	require.Equal(t, http.StatusOK, p.order("/api/v1", fmt.Sprintf(`{"type":"MARK_AGENT_GONE","mark_agent_gone":{"agent_id":{"value":%q}}}`, p.node(1).Place.Agent)))
+	p.says("status: node=1 epoch=1 state=TASK_GONE_BY_OPERATOR")
+	assert.Equal(t, p.there.Host, p.is(1, coordinator.Running, 2).Place.Host)
+}
+
 // As a host that comes back with another disk: Mesos never says a word about what ran there.
 func TestAHostThatReturnsAsNewIsNotTheOneThatIsAwaited(t *testing.T) {
-	t.Parallel()
+	inTurn(t)
 	p := newPair(t, quick, withoutFencing)
 	p.here.powerCut()
 	p.is(1, coordinator.Lost, 1)
@@ -175,7 +215,7 @@ const coordinatorsPatience = 2 * time.Minute
 // An agent that lost its disk under its executors knows them no more, but they run. They give up when their agent has been away for
 // its recovery timeout.
 func TestExecutorsOfAnAgentThatForgotThemEnd(t *testing.T) {
-	t.Parallel()
+	inTurn(t)
 	p := newPair(t, quick, withoutFencing, "--recovery_timeout=3secs")
 	p.here.kill()
 	orphans := p.here.executors()
@@ -194,7 +234,7 @@ func TestExecutorsOfAnAgentThatForgotThemEnd(t *testing.T) {
 
 // Mesos says LOST, to a framework that knows UNREACHABLE, and says it before anything has ended.
 func TestAnAgentThatLeavesInOrderLosesItsTasks(t *testing.T) {
-	t.Parallel()
+	inTurn(t)
 	p := newPair(t, quick, nil)
 	first := p.node(1).Place.Agent
 	p.here.signal(syscall.SIGUSR1)
@@ -211,7 +251,7 @@ func TestAnAgentThatLeavesInOrderLosesItsTasks(t *testing.T) {
 }
 
 func TestWithoutFencingANodeWaitsForAnAgentThatLeft(t *testing.T) {
-	t.Parallel()
+	inTurn(t)
 	p := newPair(t, quick, withoutFencing)
 	p.here.signal(syscall.SIGUSR1)
 	p.is(1, coordinator.Lost, 1)
@@ -219,7 +259,7 @@ func TestWithoutFencingANodeWaitsForAnAgentThatLeft(t *testing.T) {
 }
 
 func TestAnExecutorThatDiesIsReplaced(t *testing.T) {
-	t.Parallel()
+	inTurn(t)
 	p := newPair(t, quick, nil)
 	killAll(t, func() []int { return processes("MESOS_EXECUTOR_ID=es-1-1", "MESOS_AGENT_ENDPOINT="+p.here.endpoint()) })
 	p.says("status: node=1 epoch=1 state=TASK_FAILED", "executor terminated")
@@ -244,7 +284,7 @@ func gated(t *testing.T, flags ...string) (c *cluster, a *agent, r *rig, gate st
 }
 
 func TestAnExecutorThatNeverRegisters(t *testing.T) {
-	t.Parallel()
+	inTurn(t)
 	_, _, r, _ := gated(t, "--executor_registration_timeout=1secs")
 	r.says("status: node=1 epoch=1 state=TASK_FAILED", "executor registration timeout")
 	r.says("launching: node=1 epoch=2")
@@ -255,7 +295,7 @@ func TestAnExecutorThatNeverRegisters(t *testing.T) {
 }
 
 func TestAKillThatComesBeforeTheExecutor(t *testing.T) {
-	t.Parallel()
+	inTurn(t)
 	_, _, r, _ := gated(t)
 	r.apply(coordinator.Order{At: time.Now(), Node: 1, Intent: coordinator.Retire})
 	r.says("status: node=1 epoch=1 state=TASK_KILLED", "task killed during launch")
@@ -265,7 +305,7 @@ func TestAKillThatComesBeforeTheExecutor(t *testing.T) {
 }
 
 func TestAnAgentThatRestartsDuringALaunch(t *testing.T) {
-	t.Parallel()
+	inTurn(t)
 	_, a, r, gate := gated(t)
 	a.kill()
 	a.start()

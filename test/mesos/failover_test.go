@@ -22,7 +22,7 @@ func TestTheOnlyMasterRestarts(t *testing.T) {
 		"in_memory":      1, // the agent is a stranger, with a task
 	} {
 		t.Run(registry, func(t *testing.T) {
-			t.Parallel()
+			inTurn(t)
 			p := newPair(t, append([]string{"--registry=" + registry}, quick...), nil)
 			id, executors := p.scheduler.View().State.FrameworkID, p.here.executors()
 			p.master.kill()
@@ -46,7 +46,7 @@ func TestTheOnlyMasterRestarts(t *testing.T) {
 
 // With its registry the master has forgotten the agent: it does not count its pings, it only does not know its task.
 func TestAHostDiesWhileAMasterWithoutRegistryIsAway(t *testing.T) {
-	t.Parallel()
+	inTurn(t)
 	p := newPair(t, append([]string{"--registry=in_memory"}, quick...), nil)
 	p.master.kill()
 	p.here.powerCut()
@@ -114,7 +114,7 @@ func answers(address string) (status int, location string, err error) {
 
 // A standby names the dead leader until the next one is elected, without saying whether by HTTP or HTTPS.
 func TestTheLeadingMasterDies(t *testing.T) {
-	t.Parallel()
+	inTurn(t)
 	e := newElection(t)
 	id, executors, first := e.scheduler.View().State.FrameworkID, e.agent.executors(), e.leading(-1)
 	e.masters[first].kill()
@@ -142,7 +142,7 @@ func (e *election) settledAs(id string, executors []int) {
 
 // Without ZooKeeper the leading master ends itself, and the others know no leader. Tasks go on.
 func TestZooKeeperIsAwayForLongerThanItsSessions(t *testing.T) {
-	t.Parallel()
+	inTurn(t)
 	e := newElection(t)
 	id, executors, first := e.scheduler.View().State.FrameworkID, e.agent.executors(), e.leading(-1)
 	require.NoError(t, e.keeper.Kill())

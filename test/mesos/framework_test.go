@@ -40,7 +40,7 @@ func (p pair) removed() {
 }
 
 func TestAFrameworkThatAnOperatorTearsDown(t *testing.T) {
-	t.Parallel()
+	inTurn(t)
 	p := newPair(t, quick, nil)
 	require.Equal(t, http.StatusOK, p.order("/master/teardown", "frameworkId="+p.scheduler.View().State.FrameworkID))
 	require.ErrorContains(t, p.failure(p.result), "start once with --new-framework")
@@ -68,7 +68,7 @@ func TestASchedulerThatIsAwayForLongerThanItsFailoverTimeout(t *testing.T) {
 }
 
 func TestASecondSchedulerTakesTheSubscription(t *testing.T) {
-	t.Parallel()
+	inTurn(t)
 	p := newPair(t, quick, nil)
 	first := p.result
 	p.rig.start()
@@ -78,7 +78,7 @@ func TestASecondSchedulerTakesTheSubscription(t *testing.T) {
 }
 
 func TestAMasterThatAsksForCredentials(t *testing.T) {
-	t.Parallel()
+	inTurn(t)
 	file := filepath.Join(t.TempDir(), "credentials")
 	require.NoError(t, os.WriteFile(file, []byte(`{"credentials":[{"principal":"mooring","secret":"right"}]}`), 0o600))
 	c := newCluster(t, "--authenticate_http_frameworks=true", "--http_framework_authenticators=basic", "--credentials=file://"+file)
@@ -105,7 +105,7 @@ func TestAMasterThatAsksForCredentials(t *testing.T) {
 
 // The offer is taken back between the decision to use it and the call that does.
 func TestAnAcceptThatComesTooLate(t *testing.T) {
-	t.Parallel()
+	inTurn(t)
 	c := newCluster(t, quick...)
 	a := c.agent(1)
 	r := newRig(t, 1, c.Master)
@@ -143,7 +143,7 @@ func (c *cluster) noOffers() error {
 }
 
 func TestTwoFrameworksOnOneHostHavePortsOfTheirOwn(t *testing.T) {
-	t.Parallel()
+	inTurn(t)
 	c := newCluster(t, quick...)
 	c.agent(1)
 	ports := map[int]bool{}

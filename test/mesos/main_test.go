@@ -26,7 +26,18 @@ import (
 const (
 	gateVariable = "MOORING_TEST_GATE" // a file without which the executor does not begin; empty: it begins at once
 	atOnce       = 8                   // tests that run at the same time: most of them wait most of the time
+	all          = "1000"              // tests that may wait for their turn
 )
+
+var turns = make(chan struct{}, atOnce)
+
+// inTurn lets a test run beside others, but not beside all. One that does little but wait for long is just parallel.
+func inTurn(t *testing.T) {
+	t.Helper()
+	t.Parallel()
+	turns <- struct{}{}
+	t.Cleanup(func() { <-turns })
+}
 
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == "executor" {
@@ -37,7 +48,7 @@ func TestMain(m *testing.M) {
 		return
 	}
 	flag.Parse()
-	if err := flag.Set("test.parallel", fmt.Sprint(atOnce)); err != nil {
+	if err := flag.Set("test.parallel", all); err != nil {
 		panic(err) // the flag is as old as package testing
 	}
 	goleak.VerifyTestMain(m)

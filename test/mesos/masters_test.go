@@ -67,7 +67,7 @@ func connected(master string) ([]string, error) {
 // Two real masters announce themselves in ZooKeeper, and two schedulers find them there and keep their state there. The leading
 // master is killed, then the leading scheduler: it is one framework throughout, and has one subscription.
 func TestStoryMastersAndSchedulersInZooKeeper(t *testing.T) {
-	t.Parallel()
+	inTurn(t)
 	program := filepath.Join(t.TempDir(), "mooring")
 	built, err := exec.Command("go", "build", "-o", program, "../..").CombinedOutput()
 	require.NoError(t, err, "%s", built)
