@@ -6,7 +6,7 @@ import "time"
 // without this, nothing would be due until the clock is there again.
 func (t *turn) mendTimes() {
 	s := &t.state
-	for _, at := range []*time.Time{&s.Subscribed, &s.Listed, &s.Revived, &s.TornDown} {
+	for _, at := range []*time.Time{&s.Subscribed, &s.Listed, &s.Revived, &s.Removing, &s.TornDown} {
 		t.notAfter(at, 0)
 	}
 	for i := range s.Nodes {
@@ -19,6 +19,10 @@ func (t *turn) mendTimes() {
 	for id, a := range s.Agents {
 		t.notAfter(&a.NotBefore, a.backoff())
 		s.Agents[id] = a
+	}
+	for host, silence := range s.Silent {
+		t.notAfter(&silence.Since, 0)
+		s.Silent[host] = silence
 	}
 	for agent, w := range s.Leaving {
 		t.notAfter(&w.Heard, 0)

@@ -1,6 +1,7 @@
 package coordinator_test
 
 import (
+	"reflect"
 	"testing"
 	"time"
 
@@ -72,5 +73,43 @@ func TestAClockThatIsSetBackDelaysNothing(t *testing.T) {
 		before := s.state
 		s.tick()
 		assert.Equal(t, before.Nodes, s.state.Nodes)
+	})
+}
+
+// times calls do for every time in a value, with the name of its field; nil pointers, empty slices and maps get one element.
+func times(v reflect.Value, name string, do func(name string, at *time.Time)) {
+	switch {
+	case v.Type() == reflect.TypeFor[time.Time]():
+		do(name, v.Addr().Interface().(*time.Time))
+	case v.Kind() == reflect.Struct:
+		for i := range v.NumField() {
+			times(v.Field(i), v.Type().Name()+"."+v.Type().Field(i).Name, do)
+		}
+	case v.Kind() == reflect.Slice:
+		if v.Len() == 0 {
+			v.Set(reflect.MakeSlice(v.Type(), 1, 1))
+		}
+		times(v.Index(0), name, do)
+	case v.Kind() == reflect.Map:
+		key, element := reflect.New(v.Type().Key()).Elem(), reflect.New(v.Type().Elem()).Elem()
+		if v.Len() > 0 {
+			element.Set(v.MapIndex(key))
+		} else {
+			v.Set(reflect.MakeMap(v.Type()))
+		}
+		times(element, name, do)
+		v.SetMapIndex(key, element)
+	}
+}
+
+// Whoever adds a time to the state has to say what becomes of it.
+func TestNoTimeOfTheStateIsLeftAheadOfTheClock(t *testing.T) {
+	s := newScript(t, 1)
+	times(reflect.ValueOf(&s.state).Elem(), "State", func(_ string, at *time.Time) { *at = s.now.Add(24 * time.Hour) })
+	s.state.Nodes[0].ID = 1
+	s.tick()
+	given := map[string]bool{"Window.Start": true, "Window.End": true} // by an operator
+	times(reflect.ValueOf(&s.state).Elem(), "State", func(name string, at *time.Time) {
+		assert.True(t, given[name] || at.Before(s.now.Add(time.Hour)), "%s is at %s", name, at)
 	})
 }
