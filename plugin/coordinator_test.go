@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -49,10 +50,11 @@ func TestOperatorsAreToldWhyAHostIsNoCoordinator(t *testing.T) {
 	h.create("v")
 	found, err := h.Diagnose(t.Context())
 	require.NoError(t, err)
-	require.Len(t, found, 1)
-	assert.Equal(t, []any{doctor.NoCoordinator, "scheduler.yaml is missing"}, []any{found[0].Kind, found[0].What})
+	at := slices.IndexFunc(found, func(f doctor.Finding) bool { return f.Kind == doctor.NoCoordinator })
+	require.GreaterOrEqual(t, at, 0, "%v", found)
+	assert.Equal(t, "scheduler.yaml is missing", found[at].What)
 	assert.Equal(t, "scheduler.yaml is missing", h.Survey().Coordinator)
-	require.NoError(t, h.Health(), "its volumes do not suffer")
+	require.Eventually(t, func() bool { return h.Health() == nil }, 20*time.Second, 5*time.Millisecond, "its volumes do not suffer")
 }
 
 func TestTheProgramIsPlacedForExecutors(t *testing.T) {

@@ -24,12 +24,14 @@ import (
 
 const schedulerPort = "31100"
 
-// coordinators brings up a cell of its own whose plugins are coordinators. Nothing of Mooring's is on its hosts but the plugin.
-func coordinators(t *testing.T, options string) *cell.Cell {
+// coordinators brings up a cell of its own whose plugins are coordinators, and returns their options file. Nothing of Mooring's is on
+// its hosts but the plugin.
+func coordinators(t *testing.T, options string) (c *cell.Cell, file string) {
 	t.Helper()
 	config := t.TempDir()
-	require.NoError(t, os.Mkdir(filepath.Join(config, "mooring"), 0o700))
-	require.NoError(t, os.WriteFile(filepath.Join(config, "mooring", "scheduler.yaml"), []byte(options), 0o600))
+	file = filepath.Join(config, "mooring", "scheduler.yaml")
+	require.NoError(t, os.Mkdir(filepath.Dir(file), 0o700))
+	require.NoError(t, os.WriteFile(file, []byte(options), 0o600))
 	const keeper = "127.0.1.254:2181"
 	masters := "zk://mooring:secret@" + keeper + "/mesos"
 
@@ -51,7 +53,36 @@ func coordinators(t *testing.T, options string) *cell.Cell {
 	require.NoError(t, server.Start()) // the plugins are up before it is
 	t.Cleanup(func() { require.NoError(t, server.Kill()) })
 	require.NoError(t, c.AnnounceMaster(within(t), masters))
-	return c
+	return c, file
+}
+
+// placedProgram is where the plugins' program is on each host, under the same name everywhere, as with state.source=/var/lib.
+const placedProgram = "/run/lib/" + plugin.BinaryPath
+
+// nameState gives each host's state directory the name that it has on all others.
+func nameState(t *testing.T, h *cell.Host) {
+	t.Helper()
+	command, err := h.Command(within(t), "ln", "-sfn", filepath.Join(h.Dir, "state"), "/run/lib")
+	require.NoError(t, err)
+	require.NoError(t, command.Run())
+}
+
+// reread changes the options file and waits until each host's scheduler has been started anew.
+func reread(t *testing.T, c *cell.Cell, file, options string) {
+	t.Helper()
+	before := map[*cell.Host]int{}
+	for _, h := range c.Hosts {
+		before[h] = h.SchedulerPID()
+	}
+	require.NoError(t, os.WriteFile(file, []byte(options), 0o600))
+	for h, pid := range before {
+		await(t, "another scheduler on "+h.Name, func() error {
+			if now := h.SchedulerPID(); now == pid || now == 0 {
+				return fmt.Errorf("it is process %d still", now)
+			}
+			return nil
+		})
+	}
 }
 
 // leader asks a host's scheduler on which host the one that leads is.
@@ -87,7 +118,7 @@ func next(t *testing.T, c *cell.Cell, ask, before *cell.Host) (h *cell.Host) {
 // status is what an operator reads on a host, with the program that the plugin has placed there.
 func status(t *testing.T, h *cell.Host) (string, error) {
 	t.Helper()
-	command, err := h.Command(within(t), filepath.Join(h.Dir, "state", plugin.BinaryPath), "status")
+	command, err := h.Command(within(t), placedProgram, "status")
 	require.NoError(t, err)
 	said, err := command.CombinedOutput()
 	if err != nil {
@@ -96,17 +127,22 @@ func status(t *testing.T, h *cell.Host) (string, error) {
 	return string(said), err
 }
 
-// The plugin is installed on four hosts, with MESOS_MASTER and a file that says which image: three nodes form a cluster. The scheduler
-// that leads is killed, and another one goes on; then the host of the one that leads is killed, and with it a node: another one brings
-// the node back elsewhere, with everything acknowledged. An operator on any host is told that all is well.
+// The plugin is installed on four hosts, with MESOS_MASTER and a file that says which image: three nodes form a cluster. The file is
+// changed, so that executors are no longer fetched, and all schedulers are started anew. The one that leads is killed, and another one
+// goes on; then the host of the one that leads is killed, and with it a node: another one brings the node back elsewhere, with
+// everything acknowledged. An operator on any host is told that all is well.
 func TestStoryThePluginsAreTheWholeDeployment(t *testing.T) {
-	c := coordinators(t, `
-image: `+elasticsearch8+`
+	const options = `
+image: ` + elasticsearch8 + `
 memory: 1024
 heap: 256
 cpus: 0.5
 java-option: ["-XX:-UseG1GC", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-AlwaysPreTouch"]
-`)
+`
+	c, file := coordinators(t, options)
+	for _, h := range c.Hosts {
+		nameState(t, h)
+	}
 	on := func(h *cell.Host) *deploy.Deployment {
 		return deploy.New(c, deploy.Options{Listen: net.JoinHostPort(h.Address, schedulerPort)})
 	}
@@ -124,8 +160,9 @@ java-option: ["-XX:-UseG1GC", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-X
 	nodes, err := d.Nodes(ctx)
 	require.NoError(t, err)
 
-	leads, err := leader(t, c, c.Hosts[0])
-	require.NoError(t, err)
+	reread(t, c, file, options+"executor-path: "+placedProgram+"\n")
+	var leads *cell.Host
+	await(t, "a leader", func() (err error) { leads, err = leader(t, c, c.Hosts[0]); return err })
 	lost := -1
 	for lost < 0 { // until one leads whose host has a node
 		require.NoError(t, unix.Kill(leads.SchedulerPID(), unix.SIGKILL))
@@ -147,7 +184,15 @@ java-option: ["-XX:-UseG1GC", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-X
 	require.NoError(t, d.AwaitRelaunch(ctx, nodes[lost]))
 	require.NoError(t, d.AwaitCluster(ctx, 3, "green"))
 	audit(t, l)
+	nodes, err = d.Nodes(ctx)
+	require.NoError(t, err)
+	moved, err := c.At(nodes[lost].Place.Host)
+	require.NoError(t, err)
+	command, err := moved.Command(ctx, "pgrep", "-f", "^"+placedProgram+" executor")
+	require.NoError(t, err)
+	require.NoError(t, command.Run(), "the executor was not fetched")
 	require.NoError(t, dead.Return(ctx))
+	nameState(t, dead)
 	await(t, "one copy of each node", func() error { return d.OneCopyEach(ctx, 3) })
 	for _, h := range c.Hosts {
 		await(t, "all to be well again", func() error { _, err := status(t, h); return err })
