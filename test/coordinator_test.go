@@ -127,6 +127,28 @@ func status(t *testing.T, h *cell.Host) (string, error) {
 	return string(said), err
 }
 
+// leadWithNode kills the scheduler that leads until one leads whose host has a node, and returns that host and the node's index.
+func leadWithNode(t *testing.T, c *cell.Cell, leads *cell.Host, nodes []deploy.Node) (*cell.Host, int) {
+	t.Helper()
+	for {
+		pid := leads.SchedulerPID()
+		require.NotZero(t, pid)
+		require.NoError(t, unix.Kill(pid, unix.SIGKILL))
+		leads = next(t, c, c.Hosts[leads.N%len(c.Hosts)], leads)
+		if at := slices.IndexFunc(nodes, func(n deploy.Node) bool { return n.Place.Host == leads.Address }); at >= 0 {
+			return leads, at
+		}
+	}
+}
+
+// runs tells whether a command line that matches a pattern runs on a host.
+func runs(t *testing.T, h *cell.Host, pattern string) bool {
+	t.Helper()
+	command, err := h.Command(within(t), "pgrep", "-f", pattern)
+	require.NoError(t, err)
+	return command.Run() == nil
+}
+
 // The plugin is installed on four hosts, with MESOS_MASTER and a file that says which image: three nodes form a cluster. The file is
 // changed, so that executors are no longer fetched, and all schedulers are started anew. The one that leads is killed, and another one
 // goes on; then the host of the one that leads is killed, and with it a node: another one brings the node back elsewhere, with
@@ -146,54 +168,44 @@ java-option: ["-XX:-UseG1GC", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-X
 	on := func(h *cell.Host) *deploy.Deployment {
 		return deploy.New(c, deploy.Options{Listen: net.JoinHostPort(h.Address, schedulerPort)})
 	}
-	ctx := within(t)
 	d := on(c.Hosts[0])
-	_, err := d.AwaitNodes(ctx, 3)
+	_, err := d.AwaitNodes(within(t), 3)
 	require.NoError(t, err)
-	require.NoError(t, d.AwaitCluster(ctx, 3, "green"))
+	require.NoError(t, d.AwaitCluster(within(t), 3, "green"))
 	for _, h := range c.Hosts {
 		await(t, "all to be well", func() error { _, err := status(t, h); return err })
 	}
 	l := ledger.New(d.Client(), func() []string { return d.HTTPAddresses() }, "single")
-	require.NoError(t, l.Create(ctx, 3, 0)) // what one node loses is lost
-	require.NoError(t, l.WriteAll(ctx, packages(t, someDocuments), 500))
-	nodes, err := d.Nodes(ctx)
+	require.NoError(t, l.Create(within(t), 3, 0)) // what one node loses is lost
+	require.NoError(t, l.WriteAll(within(t), packages(t, someDocuments), 500))
+	nodes, err := d.Nodes(within(t))
 	require.NoError(t, err)
 
 	reread(t, c, file, options+"executor-path: "+placedProgram+"\n")
-	var leads *cell.Host
-	await(t, "a leader", func() (err error) { leads, err = leader(t, c, c.Hosts[0]); return err })
-	lost := -1
-	for lost < 0 { // until one leads whose host has a node
-		require.NoError(t, unix.Kill(leads.SchedulerPID(), unix.SIGKILL))
-		other := c.Hosts[leads.N%len(c.Hosts)]
-		leads = next(t, c, other, leads)
-		lost = slices.IndexFunc(nodes, func(n deploy.Node) bool { return n.Place.Host == leads.Address })
-	}
-	after, err := on(leads).AwaitNodes(ctx, 3)
+	var first *cell.Host
+	await(t, "a leader", func() (err error) { first, err = leader(t, c, c.Hosts[0]); return err })
+	dead, lost := leadWithNode(t, c, first, nodes)
+	after, err := on(dead).AwaitNodes(within(t), 3)
 	require.NoError(t, err)
 	for i, n := range after {
 		assert.Equal(t, nodes[i].Epoch, n.Epoch, "node %d was left alone", n.ID)
 	}
 
-	dead := leads
-	require.NoError(t, dead.Kill(ctx))
+	require.NoError(t, dead.Kill(within(t)))
 	other := c.Hosts[dead.N%len(c.Hosts)]
 	d = on(other)
 	next(t, c, other, dead)
-	require.NoError(t, d.AwaitRelaunch(ctx, nodes[lost]))
-	require.NoError(t, d.AwaitCluster(ctx, 3, "green"))
+	require.NoError(t, d.AwaitRelaunch(within(t), nodes[lost]))
+	require.NoError(t, d.AwaitCluster(within(t), 3, "green"))
 	audit(t, l)
-	nodes, err = d.Nodes(ctx)
+	nodes, err = d.Nodes(within(t))
 	require.NoError(t, err)
 	moved, err := c.At(nodes[lost].Place.Host)
 	require.NoError(t, err)
-	command, err := moved.Command(ctx, "pgrep", "-f", "^"+placedProgram+" executor")
-	require.NoError(t, err)
-	require.NoError(t, command.Run(), "the executor was not fetched")
-	require.NoError(t, dead.Return(ctx))
+	assert.True(t, runs(t, moved, "^"+placedProgram+" executor"), "the executor was not fetched")
+	require.NoError(t, dead.Return(within(t)))
 	nameState(t, dead)
-	await(t, "one copy of each node", func() error { return d.OneCopyEach(ctx, 3) })
+	await(t, "one copy of each node", func() error { return d.OneCopyEach(within(t), 3) })
 	for _, h := range c.Hosts {
 		await(t, "all to be well again", func() error { _, err := status(t, h); return err })
 	}
