@@ -47,7 +47,7 @@ func (c coordination) program(binary string) *beside.Program {
 	})
 }
 
-// rereading returns what options returns, and works only when the file has changed: it is asked all the time.
+// rereading gives the scheduler's options file. It works only when the host's has changed: it is asked all the time.
 func (c coordination) rereading() func() ([]byte, error) {
 	var seen string
 	var options []byte

@@ -127,6 +127,23 @@ func status(t *testing.T, h *cell.Host) (string, error) {
 	return string(said), err
 }
 
+// killPlugin kills the plugin whose scheduler leads, and returns the host of the next one. The scheduler does not outlive its plugin,
+// which comes back with another one.
+func killPlugin(t *testing.T, c *cell.Cell, leads *cell.Host) *cell.Host {
+	t.Helper()
+	scheduler, driver := leads.SchedulerPID(), leads.PID("mooring") // the oldest of them all
+	require.NotZero(t, driver)
+	require.NoError(t, unix.Kill(driver, unix.SIGKILL))
+	other := next(t, c, c.Hosts[leads.N%len(c.Hosts)], leads)
+	await(t, "the plugin's next scheduler", func() error {
+		if now := leads.SchedulerPID(); now == 0 || now == scheduler {
+			return fmt.Errorf("process %d is its scheduler", now)
+		}
+		return nil
+	})
+	return other
+}
+
 // leadWithNode kills the scheduler that leads until one leads whose host has a node, and returns that host and the node's index.
 func leadWithNode(t *testing.T, c *cell.Cell, leads *cell.Host, nodes []deploy.Node) (*cell.Host, int) {
 	t.Helper()
@@ -150,9 +167,9 @@ func runs(t *testing.T, h *cell.Host, pattern string) bool {
 }
 
 // The plugin is installed on four hosts, with MESOS_MASTER and a file that says which image: three nodes form a cluster. The file is
-// changed, so that executors are no longer fetched, and all schedulers are started anew. The one that leads is killed, and another one
-// goes on; then the host of the one that leads is killed, and with it a node: another one brings the node back elsewhere, with
-// everything acknowledged. An operator on any host is told that all is well.
+// changed, so that executors are no longer fetched, and all schedulers are started anew. The plugin of the one that leads is killed, then
+// the next one that leads, and others go on. Then the host of the one that leads is killed, and with it a node: another one brings the
+// node back elsewhere, with everything acknowledged. An operator on any host is told that all is well.
 func TestStoryThePluginsAreTheWholeDeployment(t *testing.T) {
 	const options = `
 image: ` + elasticsearch8 + `
@@ -184,7 +201,7 @@ java-option: ["-XX:-UseG1GC", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-X
 	reread(t, c, file, options+"executor-path: "+placedProgram+"\n")
 	var first *cell.Host
 	await(t, "a leader", func() (err error) { first, err = leader(t, c, c.Hosts[0]); return err })
-	dead, lost := leadWithNode(t, c, first, nodes)
+	dead, lost := leadWithNode(t, c, killPlugin(t, c, first), nodes)
 	after, err := on(dead).AwaitNodes(within(t), 3)
 	require.NoError(t, err)
 	for i, n := range after {
