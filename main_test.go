@@ -4,8 +4,11 @@ import (
 	"testing"
 
 	"github.com/alecthomas/kong"
+	"github.com/hashicorp/go-hclog"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"mooring/plugin/lease"
 )
 
 // parse reads a command line as main does.
@@ -122,5 +125,35 @@ func TestAdvertisedAddress(t *testing.T) {
 		got, err := (&schedulerCommand{Listen: all}).advertised()
 		require.NoError(t, err)
 		assert.NotContains(t, []string{":31100", "0.0.0.0:31100", "[::]:31100"}, got, "agents could not reach it")
+	}
+}
+
+func TestHeartbeatsAreLookedForWhereTheDriverHasThem(t *testing.T) {
+	for where, says := range map[string]string{
+		"mnt/shared":   "heartbeats: use an absolute path",
+		"files":        "heartbeats: use an absolute path",
+		"zk://z1:2181": `heartbeats: address of ZooKeeper: its path "/" is not one such as /mooring`,
+		"http://x/y":   "heartbeats: address of ZooKeeper: it does not begin with zk://",
+	} {
+		_, err := parse(t, "scheduler", "--master=m:5050", "--image=e", "--heartbeats="+where)
+		require.ErrorContains(t, err, says)
+	}
+	for _, where := range []string{"/mnt/shared", "zk://me:secret@z1:2181,z2/mooring"} {
+		line, err := parse(t, "scheduler", "--master=m:5050", "--image=e", "--executor-path=/mooring", "--heartbeats="+where)
+		require.NoError(t, err)
+		o, err := line.Scheduler.options(hclog.NewNullLogger())
+		require.NoError(t, err)
+		first := o.Heartbeats()
+		assert.NotSame(t, first, o.Heartbeats(), "each begins to watch anew")
+	}
+	_, err := parse(t, "scheduler", "--master=m:5050", "--image=e", "--heartbeats=/mnt/shared", "--external-volume-driver=rexray")
+	require.ErrorContains(t, err, "volumes of driver rexray need not refuse a second writer")
+}
+
+func TestOfTakeoverInZooKeeperTheOptionsAreBelieved(t *testing.T) {
+	for option, policy := range map[string]lease.Policy{"manual": lease.Manual, "never": lease.Never, "auto": lease.Auto, "nonsense": lease.Auto} {
+		line, err := parse(t, "scheduler", "--master=m:5050", "--image=e", "--external-volume-option=takeover="+option)
+		require.NoError(t, err)
+		assert.Equal(t, policy, line.Scheduler.takeover())
 	}
 }

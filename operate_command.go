@@ -68,6 +68,9 @@ func (c *statusCommand) Run(ctx context.Context, k *kong.Context) error {
 func writeStatus(w io.Writer, s api.Status) {
 	fmt.Fprintf(w, "framework %s (%s) at Mesos master %s: %d of %d nodes are ready\n\n", s.Framework, orNone(s.FrameworkID), orNone(s.Master), s.Ready, s.Target)
 	writeNodes(w, s.Nodes)
+	for _, h := range s.Silent {
+		fmt.Fprintf(w, "\nhost %s (agent %s) is silent for %s\n", h.Host, strings.Join(h.Agents, ", "), since(h.Since))
+	}
 	for _, p := range s.Problems {
 		about := ""
 		if p.Node != 0 {

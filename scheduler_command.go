@@ -46,6 +46,8 @@ type schedulerCommand struct {
 	DockerHost    string        `help:"Docker engine on agents, as in DOCKER_HOST." placeholder:"URL"`
 	DriverState   string        `help:"State directory of Mooring's volume driver on agents, its state.source. Default: what agents' environment says, or /var/lib." name:"driver-state-dir" placeholder:"DIR"`
 
+	Heartbeats string `help:"Where hosts' heartbeats are: the directory that the volume driver has as store.source, or the address that it has as LEASES. A host whose heartbeat stands still is dead before Mesos says so." placeholder:"DIR|zk://…"`
+
 	Nodes      int               `help:"Elasticsearch nodes at the very first start; later the API sets it." default:"3" aliases:"elasticsearchNodes"`
 	CPUs       float64           `help:"CPUs of a node." name:"cpus" default:"1" aliases:"elasticsearchCpu"`
 	Memory     int64             `help:"Memory of a node's container, MB." default:"2048" aliases:"elasticsearchRam" placeholder:"MB"`
@@ -96,6 +98,11 @@ func (c *schedulerCommand) Validate() error {
 		check(err == nil, "zookeeper: %w", err)
 	}
 	check(c.Advertise != advertiseAuto || c.Zookeeper != "", "advertise auto: it needs --zookeeper; use host:port")
+	if c.Heartbeats != "" {
+		check(c.fencing(), "heartbeats: volumes of driver %s need not refuse a second writer, so a silent host says nothing: leave them out, or give --fencing=true", c.VolumeDriver)
+		_, err := watching(c.Heartbeats, c.takeover(), nil)
+		check(err == nil, "heartbeats: %w", err)
+	}
 	_, _, err := net.SplitHostPort(c.Listen)
 	check(err == nil, "listen %q: use host:port or :port", c.Listen)
 	return errors.Join(errs...)
@@ -182,6 +189,12 @@ func (c *schedulerCommand) options(logger hclog.Logger) (scheduler.Options, erro
 		Containerizer: scheduler.Containerizer(c.Containerizer), ArtifactURL: "http://" + c.Advertise + api.ArtifactPath,
 		ExecutorPath: c.ExecutorPath, DockerHost: c.DockerHost, DriverState: c.DriverState, Log: logger,
 	}
+	if c.Heartbeats != "" {
+		var err error
+		if o.Heartbeats, err = watching(c.Heartbeats, c.takeover(), logger.Named("heartbeats")); err != nil {
+			return o, err
+		}
+	}
 	if c.SecretFile == "" {
 		return o, nil
 	}
@@ -229,13 +242,18 @@ func (c *schedulerCommand) rules() coordinator.Rules {
 	}
 	return coordinator.Rules{
 		CPUs: int64(math.Round(c.CPUs * 1000)), MemoryMB: c.Memory, MaxPerHost: c.MaxPerHost, Require: c.Require, SpreadBy: c.SpreadBy,
-		Fencing: c.Fencing == "true" || c.Fencing == "auto" && c.driverName() == driverThatFences,
+		Fencing: c.fencing(),
 		Settings: coordinator.Settings{
 			Cluster: cluster, Image: c.Image, Driver: c.VolumeDriver, DriverOptions: c.VolumeOption,
 			ConfigPath: c.ConfigPath, DataPath: c.DataPath, HeapMB: c.heap(), JavaOptions: c.JavaOption,
 			Elasticsearch: c.Setting, StopSeconds: int(c.StopAfter.Seconds()),
 		},
 	}
+}
+
+// fencing tells whether volumes themselves refuse a second writer.
+func (c *schedulerCommand) fencing() bool {
+	return c.Fencing == "true" || c.Fencing == "auto" && c.driverName() == driverThatFences
 }
 
 // driverName is the driver's name without the tag under which a managed plugin may be installed.

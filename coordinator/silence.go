@@ -85,7 +85,10 @@ func (t *turn) hostSilent(e HostSilent) {
 	if !known {
 		silence.Since = e.Since
 	}
-	silence.Agents, silence.Kept = slices.Clone(silence.Agents), maps.Clone(e.Kept)
+	silence.Agents, silence.Kept = slices.Clone(silence.Agents), nil
+	if len(e.Kept) > 0 {
+		silence.Kept = maps.Clone(e.Kept)
+	}
 	for i := range t.state.Nodes {
 		if n := &t.state.Nodes[i]; n.Host() == e.Host && !slices.Contains(silence.Agents, n.Place.Agent) {
 			silence.Agents = append(silence.Agents, n.Place.Agent)

@@ -132,7 +132,7 @@ func (c Config) withDefaults() Config {
 		c.Guard = &guard.Alone{Leases: c.Leases}
 	}
 	if c.Clock == nil {
-		c.Clock = bootTime
+		c.Clock = BootTime
 	}
 	if c.Log == nil {
 		c.Log = hclog.NewNullLogger()
@@ -146,9 +146,9 @@ func setDefault(d *time.Duration, value time.Duration) {
 	}
 }
 
-// bootTime reads a clock that goes on while the machine sleeps: a laptop that slept for an hour must
+// BootTime reads the kernel's boot-time clock, which goes on while the machine sleeps: a laptop that slept for an hour must
 // not think that it was gone for a second.
-func bootTime() time.Duration {
+func BootTime() time.Duration {
 	var now unix.Timespec
 	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &now); err != nil {
 		panic(err) // Linux has had it since 2.6.39

@@ -33,12 +33,13 @@ func newLoop(s *Scheduler, state coordinator.State) *loop {
 	defer s.mu.Unlock()
 	s.view = View{
 		State: state, Rules: s.rules, Role: s.options.Role, Loaded: true, Turned: time.Now(),
+		Watch: Watch{On: s.options.Heartbeats != nil, Seen: time.Now()},
 		Notes: map[coordinator.NodeID]coordinator.Note{}, Details: map[coordinator.NodeID]Detail{},
 	}
 	return l
 }
 
-func (l *loop) run(ctx context.Context, deliveries <-chan delivery) error {
+func (l *loop) run(ctx context.Context, deliveries <-chan delivery, looks <-chan look) error {
 	ticker := time.NewTicker(tickEvery)
 	defer ticker.Stop()
 	for {
@@ -48,6 +49,8 @@ func (l *loop) run(ctx context.Context, deliveries <-chan delivery) error {
 			return nil
 		case d := <-deliveries:
 			l.take(ctx, d, deliveries)
+		case k := <-looks:
+			l.looked(ctx, k)
 		case now := <-ticker.C:
 			if l.conn != nil { // without a subscription nothing could be done about what is due
 				l.handle(ctx, nil, coordinator.Tick{At: wall(now)})

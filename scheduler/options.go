@@ -39,6 +39,8 @@ type Options struct {
 	DockerHost    string        // engine that executors use, as in DOCKER_HOST; "" means theirs
 	DriverState   string        // state directory of Mooring's volume driver on every agent; "" means as the agents' environment says
 
+	Heartbeats func() Heartbeats // begins to watch hosts' heartbeats, anew for each Run; nil: a host is dead when Mesos says so
+
 	Log hclog.Logger // nil is silent
 }
 

@@ -52,17 +52,22 @@ func (s *Scheduler) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	deliveries := make(chan delivery, mostAtOnce)
+	deliveries, looks := make(chan delivery, mostAtOnce), make(chan look)
 	l := newLoop(s, state)
 	found := s.masters(s.options.Log.Named("masters"))
 	sub := &subscriber{
 		masters: found, options: s.options, client: newClient(s.options.Principal, s.options.Secret),
 		log: s.options.Log.Named("subscription"), state: func() coordinator.State { return s.View().State }, delivery: deliveries,
 	}
+	watch := &watcher{state: sub.state, looks: looks}
+	if s.options.Heartbeats != nil {
+		watch.heartbeats = s.options.Heartbeats()
+	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return found.run(ctx) })
 	group.Go(func() error { return sub.run(ctx) })
-	group.Go(func() error { return l.run(ctx, deliveries) })
+	group.Go(func() error { return watch.run(ctx) })
+	group.Go(func() error { return l.run(ctx, deliveries, looks) })
 	if err := group.Wait(); !errors.Is(err, errRemoved) || l.state.Removal == coordinator.Installed {
 		return err
 	}

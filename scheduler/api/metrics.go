@@ -22,6 +22,9 @@ var families = []struct{ name, kind, help string }{
 	{"mooring_nodes", "gauge", "Nodes by phase."},
 	{"mooring_node_epoch", "counter", "Launches of each node so far."},
 	{"mooring_agents_waiting", "gauge", "Agents left alone after failures there."},
+	{"mooring_hosts_watched", "gauge", "Hosts whose heartbeats are looked at."},
+	{"mooring_hosts_silent", "gauge", "Hosts whose heartbeat stands still."},
+	{"mooring_heartbeats_seen", "gauge", "0 while the heartbeats of hosts are to be looked at, but cannot be seen."},
 	{"mooring_subscribed", "gauge", "1 while there is a subscription with a Mesos master."},
 	{"mooring_leading", "gauge", "1 on the scheduler that leads, 0 on one that stands by."},
 	{"mooring_store_ok", "gauge", "0 after a save that failed."},
@@ -35,6 +38,7 @@ var families = []struct{ name, kind, help string }{
 	{"mooring_kills_total", "counter", "Kills sent, repeated ones included."},
 	{"mooring_updates_total", "counter", "Task states received, by state."},
 	{"mooring_reconciliations_total", "counter", "Requests for task states."},
+	{"mooring_silences_total", "counter", "How often a host fell silent."},
 	{"mooring_maintenance_answers_total", "counter", "Answers to announced maintenance, by whether nodes could leave."},
 }
 
@@ -66,6 +70,8 @@ func gauges(v scheduler.View, values map[string]int64) {
 	values["mooring_subscribed"], values["mooring_store_ok"] = flag(v.Subscribed != ""), flag(v.StoreError == "")
 	values["mooring_leading"] = flag(v.Loaded && !v.Standby)
 	values["mooring_uninstalling"] = flag(v.State.Removal != coordinator.Installed)
+	values["mooring_hosts_watched"], values["mooring_hosts_silent"] = int64(v.Watch.Hosts), int64(len(v.State.Silent))
+	values["mooring_heartbeats_seen"] = flag(!v.Watch.Blind())
 	for _, agent := range v.State.Agents {
 		values["mooring_agents_waiting"] += flag(time.Until(agent.NotBefore) > 0)
 	}

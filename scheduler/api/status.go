@@ -5,6 +5,7 @@ import (
 	"maps"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"mooring/coordinator"
@@ -23,8 +24,15 @@ type Status struct {
 	Target      int       `json:"target"`
 	Ready       int       `json:"ready"`             // nodes that have joined the cluster
 	Removal     string    `json:"removal,omitempty"` // how far an order to uninstall has come
+	Silent      []Silent  `json:"silent,omitempty"`  // hosts whose heartbeat stands still
 	Problems    []Problem `json:"problems"`
 	Nodes       []Node    `json:"nodes"`
+}
+
+// Silent is a host whose heartbeat stands still. Nothing is launched there.
+type Silent struct {
+	Host string `json:"host"` // in the words of its volume driver
+	coordinator.Silence
 }
 
 // Problem is something that is wrong, and what an operator can do about it.
@@ -42,6 +50,9 @@ func (a *server) status(*http.Request) (any, error) {
 	s := Status{
 		Framework: v.State.Framework, FrameworkID: v.State.FrameworkID, ClusterUUID: v.State.ClusterUUID, Master: v.Subscribed,
 		Target: v.State.Target, Removal: string(v.State.Removal), Problems: problems(v), Nodes: []Node{},
+	}
+	for _, host := range slices.Sorted(maps.Keys(v.State.Silent)) {
+		s.Silent = append(s.Silent, Silent{host, v.State.Silent[host]})
 	}
 	for _, n := range v.State.Nodes {
 		s.Nodes = append(s.Nodes, nodeOf(v, n.ID))
@@ -97,6 +108,34 @@ func problemsOfAll(v scheduler.View) []Problem {
 			})
 		}
 	}
+	return append(all, problemsOfHosts(v)...)
+}
+
+// problemsOfHosts are those of silent hosts, of which Mesos does not know yet or that keep a node, and of who cannot see any.
+func problemsOfHosts(v scheduler.View) []Problem {
+	var all []Problem
+	if w := v.Watch; w.Blind() {
+		all = append(all, Problem{
+			What: fmt.Sprintf("hosts' heartbeats were not seen for %s: %s", time.Since(w.Seen).Round(time.Second), w.Error),
+			Do:   "see that this scheduler reaches them (--heartbeats); until then a dead host is one that Mesos gives up",
+		})
+	}
+	for _, host := range slices.Sorted(maps.Keys(v.State.Silent)) {
+		s := v.State.Silent[host]
+		silent := fmt.Sprintf("host %s is silent since %s (%s)", host, s.Since.Format(time.RFC3339), time.Since(s.Since).Round(time.Second))
+		if !s.Lost {
+			all = append(all, Problem{
+				What: fmt.Sprintf("%s, and Mesos still counts on its agent %s: nothing is launched there", silent, strings.Join(s.Agents, ", ")),
+				Do:   "see that it runs, and that its volume driver runs and reaches the store; launches go there again when it beats",
+			})
+		}
+		for _, id := range slices.Sorted(maps.Keys(s.Kept)) {
+			all = append(all, Problem{
+				Node: id, What: fmt.Sprintf("%s, and the node stays there: %s", silent, s.Kept[id]),
+				Do: "bring that host or its volume driver back; if nothing on it writes any more: `mooring volumes takeover` on another host",
+			})
+		}
+	}
 	return all
 }
 
@@ -106,6 +145,9 @@ func problemOf(v scheduler.View, n coordinator.Node, wanted bool) (what, do stri
 	switch {
 	case n.Held != "":
 		return n.Held, fmt.Sprintf("find out where its documents are; `mooring forgive %d` lets it begin with an empty data volume", n.ID)
+	case n.Phase == coordinator.Lost && v.State.SilentHost(n.Place.Agent) != "":
+		return fmt.Sprintf("its host %s (%s) is silent: %s", v.State.SilentHost(n.Place.Agent), n.Place.Host, orText(why, "no offer so far")),
+			"give Mesos agents that fit, or bring the host back"
 	case n.Phase == coordinator.Lost && (n.AgentGone || !v.Rules.Fencing):
 		return fmt.Sprintf("may still run on agent %s (%s), which Mesos lost: %s", n.Place.Agent, n.Place.Host, orText(why, "no offer so far")), comeBack(n)
 	case wanted && n.Phase == coordinator.Vacant && n.Loose && !v.Rules.Fencing:

@@ -30,6 +30,23 @@ func TestStatusShowsEveryNodeAndThatAllIsWell(t *testing.T) {
 	assert.Equal(t, []string{"es1config", "es1data"}, s.Nodes[0].Volumes)
 }
 
+var silentSince = time.Now().Add(-40 * time.Second)
+
+func silent(s coordinator.Silence) map[string]coordinator.Silence {
+	s.Since, s.Agents = silentSince, []string{"a9"}
+	return map[string]coordinator.Silence{"h9": s}
+}
+
+func TestASilentHostIsShownAndNoProblemOnceMesosHasGivenItUp(t *testing.T) {
+	f := well()
+	f.view.State.Silent = silent(coordinator.Silence{Lost: true})
+	var s api.Status
+	get(t, f, "/v1/status", &s)
+	assert.Empty(t, s.Problems)
+	require.Len(t, s.Silent, 1)
+	assert.Equal(t, []any{"h9", []string{"a9"}}, []any{s.Silent[0].Host, s.Silent[0].Agents})
+}
+
 func TestStatusSaysWhatIsWrongAndWhatToDo(t *testing.T) {
 	lost := func(n *coordinator.Node) {
 		n.Phase, n.Ready, n.AgentGone, n.Problem = coordinator.Lost, false, true, ""
@@ -53,6 +70,22 @@ func TestStatusSaysWhatIsWrongAndWhatToDo(t *testing.T) {
 		"uninstalled": {func(v *scheduler.View, _ *coordinator.Node) { v.State.Removal = coordinator.Stopping },
 			"the framework is being uninstalled (stopping), 1 node(s) are not over yet",
 			"wait: the scheduler ends when Mesos has forgotten the framework; the volumes are kept", 0},
+		"blind": {func(v *scheduler.View, _ *coordinator.Node) {
+			v.Watch = scheduler.Watch{On: true, Seen: time.Now().Add(-30 * time.Second), Error: "stale file handle"}
+		}, "hosts' heartbeats were not seen for 30s: stale file handle",
+			"see that this scheduler reaches them (--heartbeats); until then a dead host is one that Mesos gives up", 0},
+		"silent": {func(v *scheduler.View, _ *coordinator.Node) { v.State.Silent = silent(coordinator.Silence{}) },
+			"host h9 is silent since " + silentSince.Format(time.RFC3339) + " (40s), and Mesos still counts on its agent a9: nothing is launched there",
+			"see that it runs, and that its volume driver runs and reaches the store; launches go there again when it beats", 0},
+		"kept": {func(v *scheduler.View, _ *coordinator.Node) {
+			v.State.Silent = silent(coordinator.Silence{Lost: true, Kept: map[coordinator.NodeID]string{1: "volume es1data is unguarded"}})
+		}, "host h9 is silent since " + silentSince.Format(time.RFC3339) + " (40s), and the node stays there: volume es1data is unguarded",
+			"bring that host or its volume driver back; if nothing on it writes any more: `mooring volumes takeover` on another host", 1},
+		"lost with its host": {func(v *scheduler.View, n *coordinator.Node) {
+			lost(n)
+			v.State.Silent = map[string]coordinator.Silence{"h1": {Since: silentSince, Agents: []string{"a1"}, Lost: true}}
+			v.Notes = map[coordinator.NodeID]coordinator.Note{1: {Node: 1, Text: "no offer fits: 2 on a silent host"}}
+		}, "its host h1 (10.0.0.1) is silent: no offer fits: 2 on a silent host", "give Mesos agents that fit, or bring the host back", 1},
 		"held": {func(_ *scheduler.View, n *coordinator.Node) { n.Held = "volume es1data is empty" },
 			"volume es1data is empty", "find out where its documents are; `mooring forgive 1` lets it begin with an empty data volume", 1},
 		"lost": {func(_ *scheduler.View, n *coordinator.Node) { lost(n) },

@@ -49,6 +49,7 @@ func full(s coordinator.State) coordinator.State {
 	s.InitialMasters = []string{"es1", "es2"}
 	s.Agents = map[string]coordinator.Agent{"a1": {Failures: 2, NotBefore: at, Failed: []coordinator.NodeID{1, 2}}}
 	s.Leaving = map[string]coordinator.Window{"a2": {Start: at, End: at, Heard: at}}
+	s.Silent = map[string]coordinator.Silence{"h1": {Since: at, Agents: []string{"a1"}, Lost: true, Kept: map[coordinator.NodeID]string{2: "unguarded"}}}
 	s.Subscribed, s.Listed, s.Revived = at, at, at
 	s.Suppressed, s.Wanting = true, 1
 	s.Removal, s.Removing, s.TornDown = coordinator.TearingDown, at, at

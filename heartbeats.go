@@ -1,0 +1,47 @@
+package main
+
+import (
+	"errors"
+	"path/filepath"
+	"strings"
+
+	"github.com/hashicorp/go-hclog"
+
+	"mooring/internal/ensemble"
+	"mooring/plugin"
+	"mooring/plugin/lease"
+	"mooring/plugin/lease/zookeeper"
+	"mooring/plugin/silence"
+	"mooring/scheduler"
+)
+
+// watching is how a scheduler begins to watch heartbeats, in a store's directory or in ZooKeeper. The latter does not say how volumes may be
+// taken over: there takeover is what is believed of all.
+func watching(where string, takeover lease.Policy, log hclog.Logger) (func() scheduler.Heartbeats, error) {
+	if filepath.IsAbs(where) {
+		return observing(func() silence.Source { return silence.InFiles(where) }), nil
+	}
+	if !strings.Contains(where, "://") {
+		return nil, errors.New("use an absolute path, the directory that the volume driver has as store.source, or zk://…, the address that it has as LEASES")
+	}
+	address, err := ensemble.Parse(where)
+	if err != nil {
+		return nil, err
+	}
+	e := &zookeeper.Ensemble{Conn: ensemble.New(address, ensemble.Options{Setting: "--heartbeats", Log: log})}
+	return observing(func() silence.Source { return silence.InZooKeeper(e, takeover) }), nil
+}
+
+// observing is how a scheduler begins to watch heartbeats in whatever place.
+func observing(source func() silence.Source) func() scheduler.Heartbeats {
+	return func() scheduler.Heartbeats { return silence.New(source(), plugin.DefaultTakeAfter, plugin.BootTime) }
+}
+
+// takeover is how volumes may be taken over, as far as this scheduler's own options say.
+func (c *schedulerCommand) takeover() lease.Policy {
+	policy, err := lease.ParsePolicy(c.VolumeOption["takeover"])
+	if err != nil {
+		return lease.Auto // said or refused by the driver
+	}
+	return policy
+}
