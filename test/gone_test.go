@@ -10,19 +10,25 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"mooring/test/cell"
 	"mooring/test/deploy"
 )
 
 // leaseFile is who may write a volume under an epoch, as the store says it.
 type leaseFile struct{ Host, State string }
 
-func leasePath(volume string, epoch int) string {
-	return filepath.Join(shared.Store, "mooring", "volumes", volume, fmt.Sprintf("lease.%d", epoch))
+func leasePath(c *cell.Cell, volume string, epoch int) string {
+	return filepath.Join(c.Store, "mooring", "volumes", volume, fmt.Sprintf("lease.%d", epoch))
 }
 
 func readLease(t *testing.T, volume string, epoch int) leaseFile {
 	t.Helper()
-	content, err := os.ReadFile(leasePath(volume, epoch))
+	return leaseIn(t, shared, volume, epoch)
+}
+
+func leaseIn(t *testing.T, c *cell.Cell, volume string, epoch int) leaseFile {
+	t.Helper()
+	content, err := os.ReadFile(leasePath(c, volume, epoch))
 	require.NoError(t, err)
 	var l leaseFile
 	require.NoError(t, json.Unmarshal(content, &l))
