@@ -76,7 +76,7 @@ func TestALaunchOnARealAgent(t *testing.T) {
 
 func TestAnAgentThatRestartsAtOnceTakesNothingWithIt(t *testing.T) {
 	inTurn(t)
-	p := newPair(t, quick, nil)
+	p := newPair(t, nil, nil)
 	executors := p.here.executors()
 	p.here.kill()
 	p.apply(coordinator.Order{At: time.Now(), Node: 1, Intent: coordinator.Restart}) // its kill waits for the agent, in the master or here

@@ -27,7 +27,9 @@ type daemon struct {
 	name string
 	log  string
 	args []string
-	cmd  *exec.Cmd // nil while it does not run
+
+	cmd   *exec.Cmd     // nil before it runs and after kill and end
+	ended chan struct{} // closed when it no longer runs
 }
 
 func newDaemon(t *testing.T, name string, args ...string) *daemon {
@@ -60,26 +62,36 @@ func (d *daemon) start() {
 	d.cmd.Stdout, d.cmd.Stderr = log, log
 	d.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	require.NoError(d.t, d.cmd.Start())
+	d.ended = make(chan struct{})
+	go func(cmd *exec.Cmd, ended chan<- struct{}) {
+		_ = cmd.Wait() // how it ended is not asked
+		close(ended)
+	}(d.cmd, d.ended)
 }
 
 func (d *daemon) kill() {
 	if d.cmd != nil {
-		_ = d.cmd.Process.Kill()
-		_ = d.cmd.Wait() // killed, or ended before
+		_ = d.cmd.Process.Kill() // it may have ended
+		<-d.ended
 		d.cmd = nil
+	}
+}
+
+// supervise starts the program again if it has ended by itself.
+func (d *daemon) supervise() {
+	d.t.Helper()
+	select {
+	case <-d.ended:
+		d.start()
+	default:
 	}
 }
 
 // end waits until the program has ended by itself.
 func (d *daemon) end() {
 	d.t.Helper()
-	ended := make(chan struct{})
-	go func(cmd *exec.Cmd) {
-		_ = cmd.Wait() // how it ended is not asked
-		close(ended)
-	}(d.cmd)
 	select {
-	case <-ended:
+	case <-d.ended:
 		d.cmd = nil
 	case <-time.After(patience):
 		require.Fail(d.t, d.name+" runs on")

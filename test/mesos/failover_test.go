@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -15,31 +16,45 @@ import (
 	"mooring/test/zookeeper"
 )
 
+// The agent is back later than the scheduler, which hears nothing of the node until then, or that it is not known.
 func TestTheOnlyMasterRestarts(t *testing.T) {
 	t.Parallel()
-	for registry, told := range map[string]int{
-		"replicated_log": 0, // the master knows the agent, and says nothing when it is back
-		"in_memory":      1, // the agent is a stranger, with a task
+	for registry, stranger := range map[string]bool{
+		"replicated_log": false, // the master awaits the agent, and says nothing when it is back
+		"in_memory":      true,  // the agent is a stranger, with a task
 	} {
 		t.Run(registry, func(t *testing.T) {
 			inTurn(t)
-			p := newPair(t, append([]string{"--registry=" + registry}, quick...), nil)
+			p := newPair(t, append([]string{"--registry=" + registry}, quick...), withoutFencing)
 			id, executors := p.scheduler.View().State.FrameworkID, p.here.executors()
+			p.here.signal(syscall.SIGSTOP)
 			p.master.kill()
 			p.says("no subscription")
 			p.startMaster()
-			p.here.registered()
-			p.eventually("what runs is known again", func() error {
-				if n := p.node(1); p.scheduler.View().Subscribed == "" || !n.Settled {
-					return fmt.Errorf("node 1 is %+v", n)
+			p.there.registered()
+			if stranger {
+				p.says("status: node=1 epoch=1 state=TASK_UNKNOWN", "Reconciliation: Task is unknown")
+			} else {
+				p.eventually("a subscription without news", func() error {
+					if p.scheduler.View().Subscribed == "" || p.node(1).Settled {
+						return errors.New("there is none")
+					}
+					return nil
+				})
+			}
+			p.here.signal(syscall.SIGCONT)
+			p.is(1, coordinator.Running, 1)
+			p.eventually("the node is known again", func() error {
+				if !p.node(1).Settled {
+					return errors.New("it is not")
 				}
 				return nil
 			})
 			p.onlyOne("es-1-1")
-			p.is(1, coordinator.Running, 1)
 			assert.Equal(t, executors, p.here.executors())
 			assert.Equal(t, id, p.scheduler.View().State.FrameworkID)
-			assert.Equal(t, told, p.log.count("status: node=1 epoch=1 state=TASK_RUNNING", "agent reregistered: Unknown agent reregistered"))
+			told := p.log.count("status: node=1 epoch=1 state=TASK_RUNNING", "agent reregistered: Unknown agent reregistered")
+			assert.Equal(t, stranger, told == 1)
 		})
 	}
 }

@@ -84,8 +84,14 @@ func TestStoryMastersAndSchedulersInZooKeeper(t *testing.T) {
 	for range 2 {
 		address := freeAddress(t)
 		schedulers = append(schedulers, address)
-		kill = append(kill, run(t, "scheduler", program, "scheduler", "--master="+keeper+"/mesos", "--zookeeper="+keeper+"/mooring", "--listen="+address,
-			"--image=elasticsearch:8.19.5", "--executor-path=/usr/bin/mooring"))
+		d := newDaemon(t, "scheduler", program, "scheduler", "--master="+keeper+"/mesos", "--zookeeper="+keeper+"/mooring", "--listen="+address,
+			"--image=elasticsearch:8.19.5", "--executor-path=/usr/bin/mooring")
+		d.start()
+		kill = append(kill, d.kill)
+		eventually(t, "a scheduler", func() error {
+			d.supervise() // it ends when ZooKeeper does not answer in time
+			return ask("http://"+address+"/v1/cluster", &said{})
+		})
 		awaitCluster(t, address, "a scheduler", func(c said) bool { return c.Standby || c.Master != "" })
 	}
 	before := awaitCluster(t, schedulers[0], "a subscription", func(c said) bool { return c.Master != "" })
