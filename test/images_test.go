@@ -94,9 +94,9 @@ func TestStoryElasticsearchOnImagesSurvivesItsHosts(t *testing.T) {
 // acknowledged.
 func TestStorySoak(t *testing.T) {
 	const rounds, seed = 3, 10
-	s := soaked(t, "soak")
-	for n := 1; n <= rounds; n++ {
-		round, err := s.Round(within(t), seed, n)
+	s, deck := soaked(t, "soak"), soak.NewDeck(seed)
+	for range rounds {
+		round, err := s.Round(within(t), deck)
 		require.NoError(t, err)
 		require.NoError(t, s.Play(t.Context(), round))
 	}

@@ -24,28 +24,61 @@ type state struct {
 	spare  *cell.Host // where the node may come back
 }
 
-// Round chooses round number n of a seed. The same seed makes the same choices, as far as the nodes are on the same hosts.
-func (s *Soak) Round(ctx context.Context, seed uint64, n int) (Round, error) {
+// Deck deals the faults in an order that follows from a seed: each of them once before any of them again, as far as it can be
+// played, so that a run of two decks and a half leaves none out.
+type Deck struct {
+	random  *rand.Rand
+	pending []Fault // in the order in which they are to be played
+}
+
+// NewDeck is the deck of a seed. The same seed makes the same choices, as far as the nodes are on the same hosts.
+func NewDeck(seed uint64) *Deck { return &Deck{random: rand.New(rand.NewPCG(seed, 0))} }
+
+// Round chooses the next round.
+func (s *Soak) Round(ctx context.Context, d *Deck) (Round, error) {
 	states, err := s.states(ctx)
 	if err != nil {
 		return Round{}, err
 	}
-	return choose(seed, n, states)
+	return d.deal(states)
 }
 
-// choose picks a fault by chance, then a node under which it can be played.
-func choose(seed uint64, n int, states []state) (Round, error) {
-	random := rand.New(rand.NewPCG(seed, uint64(n)))
-	faults, nodes, share := random.Perm(len(Faults)), random.Perm(len(states)), random.Float64()
-	for _, i := range faults {
-		f := Faults[i]
-		for _, node := range nodes {
-			if f.canPlay(states[node]) {
-				return Round{Fault: f, Node: node + 1, Length: time.Duration(share * float64(f.most))}, nil
+// deal takes the first fault that can be played, and by chance one of the nodes that it can be played under. A fault that cannot be
+// played now is the first to be looked at the next time.
+func (d *Deck) deal(states []state) (Round, error) {
+	share, nodes := d.random.Float64(), d.random.Perm(len(states))
+	for range 2 {
+		for i, f := range d.pending {
+			at := slices.IndexFunc(nodes, func(node int) bool { return f.canPlay(states[node]) })
+			if at < 0 {
+				continue
 			}
+			d.pending = slices.Delete(d.pending, i, i+1)
+			return Round{Fault: f, Node: nodes[at] + 1, Length: time.Duration(share * float64(f.most))}, nil
 		}
+		d.pending = append(d.pending, d.shuffled()...)
 	}
 	return Round{}, errors.New("no fault can be played")
+}
+
+// shuffled are all faults. CutHost leaves the host that can lose its store without a node, so FreezeHost, which does not fit then,
+// has its turn before.
+func (d *Deck) shuffled() []Fault {
+	order := d.random.Perm(len(Faults))
+	faults := make([]Fault, len(Faults))
+	var cut, freeze int
+	for i, fault := range order {
+		switch faults[i] = Faults[fault]; faults[i].Name {
+		case CutHost.Name:
+			cut = i
+		case FreezeHost.Name:
+			freeze = i
+		}
+	}
+	if cut < freeze {
+		faults[cut], faults[freeze] = faults[freeze], faults[cut]
+	}
+	return faults
 }
 
 // Under finds a node that a fault can be played under.

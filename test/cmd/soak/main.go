@@ -86,8 +86,9 @@ func play(ctx context.Context, c *cell.Cell, say func(string, ...any)) error {
 }
 
 func playRounds(ctx context.Context, s *soak.Soak, say func(string, ...any)) error {
+	deck := soak.NewDeck(*seed)
 	for n := 1; n <= *rounds; n++ {
-		round, err := choose(ctx, s, n)
+		round, err := choose(ctx, s, deck, n)
 		if err != nil {
 			return err
 		}
@@ -99,9 +100,9 @@ func playRounds(ctx context.Context, s *soak.Soak, say func(string, ...any)) err
 	return nil
 }
 
-func choose(ctx context.Context, s *soak.Soak, n int) (soak.Round, error) {
+func choose(ctx context.Context, s *soak.Soak, deck *soak.Deck, n int) (soak.Round, error) {
 	if *only == "" {
-		return s.Round(ctx, *seed, n)
+		return s.Round(ctx, deck)
 	}
 	names := strings.Split(*only, ",")
 	name := names[(n-1)%len(names)]
