@@ -2,9 +2,11 @@ package cell
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 )
 
 // storeSize is sparse: the store takes as much of the disk as is written to it.
@@ -42,8 +44,19 @@ func (c *Cell) makeStore(ctx context.Context, fs string) error {
 	if err := run(ctx, line[0], append(line[1:], file)...); err != nil {
 		return fmt.Errorf("make the store: %w", err)
 	}
-	if err := run(ctx, "mount", "-t", fs, "-o", "loop", file, c.Store); err != nil {
+	if err := mountFile(ctx, fs, file, c.Store); err != nil {
 		return fmt.Errorf("mount the store: %w", err)
 	}
 	return nil
+}
+
+// mountFile mounts a file through a loop device that ends with the mount. `mount -o loop` would ask every loop device of the
+// machine what it shows, and wait for ever for one whose storage hangs, which other tests make happen.
+func mountFile(ctx context.Context, fs, file, at string) error {
+	device, err := output(ctx, "losetup", "--find", "--show", file)
+	if err != nil {
+		return err
+	}
+	device = strings.TrimSpace(device)
+	return errors.Join(run(ctx, "mount", "-t", fs, device, at), run(ctx, "losetup", "--detach", device))
 }
