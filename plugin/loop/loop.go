@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -138,21 +137,29 @@ func (d *Device) Resize() error {
 // Bound lists the bound devices by number, each with the path of its file as this process would see it, as far as the kernel
 // still knows one. It reads sysfs only and so never waits for the files' storage.
 func Bound() (map[int]string, error) {
-	found, err := filepath.Glob("/sys/block/loop*/loop/backing_file")
+	devices, err := os.Open("/sys/block")
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("list loop devices: %w", err)
 	}
-	bound := make(map[int]string, len(found))
-	for _, name := range found {
-		data, err := os.ReadFile(name)
-		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENXIO) || errors.Is(err, unix.ENODEV) {
-			continue // freed meanwhile
+	defer devices.Close()
+	names, err := devices.Readdirnames(-1)
+	if err != nil {
+		return nil, fmt.Errorf("list loop devices: %w", err)
+	}
+	bound := map[int]string{}
+	for _, name := range names {
+		digits, is := strings.CutPrefix(name, "loop")
+		if !is {
+			continue
 		}
+		number, err := strconv.Atoi(digits)
 		if err != nil {
 			return nil, fmt.Errorf("list loop devices: %w", err)
 		}
-		device := filepath.Base(filepath.Dir(filepath.Dir(name)))
-		number, err := strconv.Atoi(strings.TrimPrefix(device, "loop"))
+		data, err := os.ReadFile("/sys/block/" + name + "/loop/backing_file")
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENXIO) || errors.Is(err, unix.ENODEV) {
+			continue // free
+		}
 		if err != nil {
 			return nil, fmt.Errorf("list loop devices: %w", err)
 		}
