@@ -89,6 +89,11 @@ func guardHost(ctx context.Context, host Host, address string, log hclog.Logger)
 	log.Info("guard started", "host", host.Host, "pid", os.Getpid(), "independent", outside == nil, "notes", notes, "replaces", known.PID)
 	g, reports := build(host, leases, known, log)
 	go reports.run()
+	go func() { // nobody waits for it: a guard that beats soon matters more
+		if err := rehearse(); err != nil {
+			log.Warn("fencing not rehearsed", "error", err)
+		}
+	}()
 	s := &server{guard: g, lock: lock, independent: outside == nil, notes: notes, log: log, callers: map[*net.UnixConn]bool{}, alone: time.Now()}
 	return s.run(ctx, old)
 }

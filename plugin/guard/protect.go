@@ -21,6 +21,7 @@ func protect() []string {
 			notes = append(notes, fmt.Sprintf("%s: %v", what, err))
 		}
 	}
+	note("memory of the start not given back", giveBack())
 	// A page stays once it was used; the whole binary would be several times what the guard needs.
 	note("memory not locked", unix.Mlockall(unix.MCL_CURRENT|unix.MCL_FUTURE|unix.MCL_ONFAULT))
 	note("not spared when memory is short", os.WriteFile("/proc/self/oom_score_adj", []byte(spared), 0))
