@@ -3,7 +3,10 @@ package soak
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"mooring/test/cell"
 	"mooring/test/faultfs"
@@ -49,8 +52,8 @@ var Faults = []Fault{
 	KillHost, CutHost, FreezeHost,
 	{Name: "freeze host for a while", most: 15 * time.Second, strike: host((*cell.Host).Freeze), mend: host((*cell.Host).Thaw)},
 	{Name: "cut host off network", most: 40 * time.Second, strike: host((*cell.Host).Cut), mend: host((*cell.Host).Join)},
-	{Name: "kill plugin", strike: program("/mooring plugin"), mend: nothing},
-	{Name: "kill guard", strike: program("/mooring guard"), mend: nothing},
+	{Name: "kill plugin", strike: program("/mooring plugin"), mend: awaitPlugin},
+	{Name: "kill guard", strike: killGuard, mend: nothing},
 	{Name: "kill engine", ends: true, strike: host((*cell.Host).KillEngine), mend: host((*cell.Host).StartEngine)},
 	{Name: "kill executor", ends: true, strike: program("mooring executor"), mend: nothing},
 	{Name: "kill agent", most: 10 * time.Second, strike: host((*cell.Host).KillAgent), mend: host((*cell.Host).StartAgent)},
@@ -79,6 +82,31 @@ func program(words string) func(context.Context, victim) error {
 		}
 		return kill.Run()
 	}
+}
+
+// awaitPlugin waits until the engine has started the plugin again and it knows the node's volumes.
+func awaitPlugin(ctx context.Context, v victim) error {
+	return v.Deployment.Await(ctx, "the plugin of "+v.host.Name, func(ctx context.Context) error {
+		_, err := v.Deployment.Backends(ctx, v.node)
+		return err
+	})
+}
+
+// killGuard kills the guard and waits until the plugin has started another one: without that nobody would fence the host.
+func killGuard(ctx context.Context, v victim) error {
+	killed := v.host.GuardPID()
+	if killed == 0 {
+		return fmt.Errorf("%s has no guard", v.host.Name)
+	}
+	if err := unix.Kill(killed, unix.SIGKILL); err != nil {
+		return err
+	}
+	return v.Deployment.Await(ctx, "another guard on "+v.host.Name, func(context.Context) error {
+		if now := v.host.GuardPID(); now == 0 || now == killed {
+			return errors.New("there is none")
+		}
+		return nil
+	})
 }
 
 func nothing(context.Context, victim) error { return nil }
