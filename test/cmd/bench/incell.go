@@ -22,7 +22,15 @@ const (
 )
 
 // cellFigures measures what needs real engines and a real Mesos.
-func cellFigures(ctx context.Context) (figures []Figure, err error) {
+func cellFigures(ctx context.Context) ([]Figure, error) { return inCell(ctx, hosts, measure) }
+
+// cycleFigures compares the life of containers, on a host by itself.
+func cycleFigures(ctx context.Context) ([]Figure, error) {
+	return inCell(ctx, 1, func(ctx context.Context, c *cell.Cell) ([]Figure, error) { return containerCycles(ctx, c.Hosts[0]) })
+}
+
+// inCell measures in a cell of its own.
+func inCell(ctx context.Context, hosts int, measure func(context.Context, *cell.Cell) ([]Figure, error)) (figures []Figure, err error) {
 	if err := cell.Down(ctx, *dir); err != nil { // what an interrupted run may have left
 		return nil, err
 	}
@@ -34,11 +42,6 @@ func cellFigures(ctx context.Context) (figures []Figure, err error) {
 }
 
 func measure(ctx context.Context, c *cell.Cell) ([]Figure, error) {
-	cycle, err := containerCycles(ctx, c.Hosts[0])
-	if err != nil {
-		return nil, err
-	}
-	tell([]Figure{cycle})
 	more, err := hostFigures(ctx, c)
 	if err != nil {
 		return nil, err
@@ -52,7 +55,6 @@ func measure(ctx context.Context, c *cell.Cell) ([]Figure, error) {
 	}
 	asked := report.Seconds.Detected
 	return append(more,
-		cycle,
 		Figure{Name: "host death to container asked for (Mesos notices within 3 to 4 s here)", Value: asked, Unit: "s", Aim: "<= 5", Met: asked <= 5},
 		against("host death to container elsewhere / time after which a lease may be taken", "s", report.Seconds.Container, takeSeconds, "<= 1.1",
 			func(r float64) bool { return r <= 1.1 }),
@@ -94,7 +96,7 @@ func tell(figures []Figure) {
 // containerCycles times, in turn, containers with one volume of ours and with one of Docker's own, in milliseconds. The command
 // line's own time is in both. What one leaves to be done is done in the time of the next, so who begins changes; and the ratio is
 // the median of the pairs' ratios: what disturbs a pair is in both.
-func containerCycles(ctx context.Context, h *cell.Host) (Figure, error) {
+func containerCycles(ctx context.Context, h *cell.Host) ([]Figure, error) {
 	drivers := []string{cell.PluginName, "local"}
 	var times [2][]float64
 	for round := range *cycles + 1 {
@@ -104,7 +106,7 @@ func containerCycles(ctx context.Context, h *cell.Host) (Figure, error) {
 			_, err := h.Docker(ctx, "run", "--rm", "--network", "none", "--entrypoint", "true",
 				"--mount", "type=volume,volume-driver="+drivers[i]+",source=bench"+drivers[i][:5]+",target=/data", elasticsearch)
 			if err != nil {
-				return Figure{}, err
+				return nil, err
 			}
 			if round > 0 { // the first of each made the volume
 				times[i] = append(times[i], float64(time.Since(begin).Microseconds())/1000)
@@ -118,7 +120,7 @@ func containerCycles(ctx context.Context, h *cell.Host) (Figure, error) {
 	f := against("container create, start, wait, rm: with a Mooring volume / with local", "ms", median(times[0]), median(times[1]), "<= 1.05",
 		func(float64) bool { return median(ratios) <= 1.05 })
 	f.Ratio, f.Spread = median(ratios), []float64{slices.Min(ratios), slices.Max(ratios)}
-	return f, nil
+	return []Figure{f}, nil
 }
 
 func median(values []float64) float64 {

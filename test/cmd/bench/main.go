@@ -20,7 +20,7 @@ var (
 	plugin = flag.String("plugin", "build/plugin", "directory of the managed plugin")
 	image  = flag.String("image-file", "/var/cache/mooring/elasticsearch-8.19.5.tar", "file with the image elasticsearch:8.19.5")
 	dir    = flag.String("dir", "/var/tmp/mooring-bench", "directory of the cell")
-	only   = flag.String("only", "", "measure units, disk, cell or silence alone; default: all")
+	only   = flag.String("only", "", "measure units, disk, cycles, cell or silence alone; default: all")
 	cycles = flag.Int("cycles", 30, "container cycles of each kind")
 )
 
@@ -51,7 +51,7 @@ func run(ctx context.Context) error {
 	parts := []struct {
 		name    string
 		measure func(context.Context) ([]Figure, error)
-	}{{"units", goBenchmarks}, {"disk", diskFigures}, {"cell", cellFigures}, {"silence", silenceFigures}}
+	}{{"units", goBenchmarks}, {"disk", diskFigures}, {"cycles", cycleFigures}, {"cell", cellFigures}, {"silence", silenceFigures}}
 	var figures []Figure
 	for _, part := range parts {
 		if *only != "" && *only != part.name {
@@ -64,7 +64,7 @@ func run(ctx context.Context) error {
 		figures = append(figures, more...)
 	}
 	if figures == nil {
-		return fmt.Errorf("--only=%s is unknown: use units, disk, cell or silence", *only)
+		return fmt.Errorf("--only=%s is unknown: use units, disk, cycles, cell or silence", *only)
 	}
 	content, err := json.MarshalIndent(figures, "", "  ")
 	if err != nil {
