@@ -117,7 +117,7 @@ func TestStorySilentHostsAreFoundBeforeMesosNotices(t *testing.T) {
 
 	require.NoError(t, os.Remove(w.path("store.json")))
 	require.NoError(t, dead.Cut(ctx))
-	awaitStatus(t, d, "hosts' heartbeats were not seen for", "is missing")
+	awaitStatus(t, d, "hosts' heartbeats were not seen since", "is missing")
 	require.NoError(t, dead.Join(ctx))
 	w.show("store.json")
 	awaitStatus(t, d, "\nall is well")

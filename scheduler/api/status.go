@@ -116,13 +116,13 @@ func problemsOfHosts(v scheduler.View) []Problem {
 	var all []Problem
 	if w := v.Watch; w.Blind() {
 		all = append(all, Problem{
-			What: fmt.Sprintf("hosts' heartbeats were not seen for %s: %s", time.Since(w.Seen).Round(time.Second), w.Error),
+			What: fmt.Sprintf("hosts' heartbeats were not seen since %s: %s", w.Seen.UTC().Format(time.RFC3339), w.Error),
 			Do:   "see that this scheduler reaches them (--heartbeats); until then a dead host is one that Mesos gives up",
 		})
 	}
 	for _, host := range slices.Sorted(maps.Keys(v.State.Silent)) {
 		s := v.State.Silent[host]
-		silent := fmt.Sprintf("host %s is silent since %s (%s)", host, s.Since.Format(time.RFC3339), time.Since(s.Since).Round(time.Second))
+		silent := fmt.Sprintf("host %s is silent since %s", host, s.Since.Format(time.RFC3339))
 		if !s.Lost {
 			all = append(all, Problem{
 				What: fmt.Sprintf("%s, and Mesos still counts on its agent %s: nothing is launched there", silent, strings.Join(s.Agents, ", ")),

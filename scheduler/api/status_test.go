@@ -30,7 +30,7 @@ func TestStatusShowsEveryNodeAndThatAllIsWell(t *testing.T) {
 	assert.Equal(t, []string{"es1config", "es1data"}, s.Nodes[0].Volumes)
 }
 
-var silentSince = time.Now().Add(-40 * time.Second)
+var silentSince = time.Now().UTC().Add(-40 * time.Second)
 
 func silent(s coordinator.Silence) map[string]coordinator.Silence {
 	s.Since, s.Agents = silentSince, []string{"a9"}
@@ -71,15 +71,15 @@ func TestStatusSaysWhatIsWrongAndWhatToDo(t *testing.T) {
 			"the framework is being uninstalled (stopping), 1 node(s) are not over yet",
 			"wait: the scheduler ends when Mesos has forgotten the framework; the volumes are kept", 0},
 		"blind": {func(v *scheduler.View, _ *coordinator.Node) {
-			v.Watch = scheduler.Watch{On: true, Seen: time.Now().Add(-30 * time.Second), Error: "stale file handle"}
-		}, "hosts' heartbeats were not seen for 30s: stale file handle",
+			v.Watch = scheduler.Watch{On: true, Seen: silentSince, Error: "stale file handle"}
+		}, "hosts' heartbeats were not seen since " + silentSince.Format(time.RFC3339) + ": stale file handle",
 			"see that this scheduler reaches them (--heartbeats); until then a dead host is one that Mesos gives up", 0},
 		"silent": {func(v *scheduler.View, _ *coordinator.Node) { v.State.Silent = silent(coordinator.Silence{}) },
-			"host h9 is silent since " + silentSince.Format(time.RFC3339) + " (40s), and Mesos still counts on its agent a9: nothing is launched there",
+			"host h9 is silent since " + silentSince.Format(time.RFC3339) + ", and Mesos still counts on its agent a9: nothing is launched there",
 			"see that it runs, and that its volume driver runs and reaches the store; launches go there again when it beats", 0},
 		"kept": {func(v *scheduler.View, _ *coordinator.Node) {
 			v.State.Silent = silent(coordinator.Silence{Lost: true, Kept: map[coordinator.NodeID]string{1: "volume es1data is unguarded"}})
-		}, "host h9 is silent since " + silentSince.Format(time.RFC3339) + " (40s), and the node stays there: volume es1data is unguarded",
+		}, "host h9 is silent since " + silentSince.Format(time.RFC3339) + ", and the node stays there: volume es1data is unguarded",
 			"bring that host or its volume driver back; if nothing on it writes any more: `mooring volumes takeover` on another host", 1},
 		"lost with its host": {func(v *scheduler.View, n *coordinator.Node) {
 			lost(n)
