@@ -52,7 +52,7 @@ func (c *pluginCommand) Run(ctx context.Context, line *commandLine, logger hclog
 	}
 	if c.Master != "" {
 		config.Coordinator = coordination{
-			Master: c.Master, File: below(c.ConfigDir, c.Scheduler), LogLevel: line.LogLevel, Log: logger.Named("coordinator"),
+			Master: c.Master, File: below(c.ConfigDir, c.Scheduler), Beats: c.beats(), LogLevel: line.LogLevel, Log: logger.Named("coordinator"),
 		}.program(binary)
 	}
 	return plugin.Run(ctx, config)
@@ -64,4 +64,12 @@ func below(dir, file string) string {
 		return file
 	}
 	return filepath.Join(dir, file)
+}
+
+// beats is where the heartbeats of the hosts are that share this one's store.
+func (c *pluginCommand) beats() string {
+	if c.Leases == "" || c.Leases == "files" {
+		return c.StoreDir
+	}
+	return c.Leases
 }

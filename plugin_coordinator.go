@@ -35,6 +35,7 @@ var alone = map[string]string{
 type coordination struct {
 	Master   string // where the Mesos masters are, MESOS_MASTER; "": the plugin is no coordinator
 	File     string // with all other options of the scheduler
+	Beats    string // where the driver's heartbeats are, as --heartbeats
 	LogLevel string
 	Log      hclog.Logger
 }
@@ -128,6 +129,9 @@ func (c coordination) fillIn(values map[string]any) (wrong mistakes) {
 	if values["advertise"] == nil {
 		values["advertise"] = advertiseAuto
 	}
+	if values["heartbeats"] == nil && c.Beats != "" && ownDriver(values) {
+		values["heartbeats"] = c.Beats
+	}
 	return wrong
 }
 
@@ -145,4 +149,16 @@ func check(command *kong.Node, scheduler *schedulerCommand, values map[string]an
 		}
 	}
 	return scheduler.Validate()
+}
+
+// ownDriver tells whether nodes have volumes of this project's driver, which refuses a second writer. Of others its heartbeats say nothing.
+func ownDriver(values map[string]any) bool {
+	asked := schedulerCommand{VolumeDriver: driverThatFences, Fencing: "auto"}
+	if driver, given := values["external-volume-driver"]; given {
+		asked.VolumeDriver = fmt.Sprint(driver)
+	}
+	if fencing, given := values["fencing"]; given {
+		asked.Fencing = fmt.Sprint(fencing)
+	}
+	return asked.driverName() == driverThatFences && asked.fencing()
 }

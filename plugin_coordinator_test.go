@@ -47,6 +47,22 @@ func TestAnImageIsAllThatACoordinatorNeeds(t *testing.T) {
 	assert.Equal(t, 3, s.Nodes)
 }
 
+func TestACoordinatorLooksAtTheHeartbeatsOfItsOwnDriver(t *testing.T) {
+	for leases, place := range map[string]string{"files": "/store", "": "/store", "zk://me:hush@z1:2181/leases": "zk://me:hush@z1:2181/leases"} {
+		for file, want := range map[string]string{
+			"image: e\n":                                      place,
+			"image: e\nheartbeats: /elsewhere\n":              "/elsewhere",
+			"image: e\nexternal-volume-driver: rexray\n":      "",
+			"image: e\nexternal-volume-driver: mooring:1.0\n": place,
+			"image: e\nfencing: \"false\"\n":                  "",
+		} {
+			c := coordinationWith(t, "zk://z1:2181/mesos", file)
+			c.Beats = (&pluginCommand{StoreDir: "/store", Leases: leases}).beats()
+			assert.Equal(t, want, c.scheduler(t).Heartbeats, "%q, LEASES=%s", file, leases)
+		}
+	}
+}
+
 func TestTheFileOfACoordinatorCountsBeforeWhatItWouldGuess(t *testing.T) {
 	t.Setenv("MOORING_NODES", "9")
 	c := coordinationWith(t, "zk://z1:2181/mesos", `
