@@ -46,7 +46,7 @@ test: prepare check test-stories ## everything, the end-to-end stories included;
 
 test-units:
 	CGO_ENABLED=1 $(TESTS) -race $$(go list ./... | grep -v -e '^mooring/test$$' -e '^mooring/test/chaos$$')
-	$(TESTS) ./plugin/lease # again: the race detector leaves time for a hundredth of the histories
+	$(TESTS) ./plugin/lease ./coordinator # again: the race detector leaves time for a hundredth of the histories
 
 test-stories: $(BUILD)/plugin
 	$(TESTS) -count=1 -v -timeout 40m ./test

@@ -1,0 +1,142 @@
+package coordinator_test
+
+import (
+	"flag"
+	"runtime"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+var (
+	modelSeed  = flag.Uint64("model.seed", 0, "tell the story of this one history")
+	modelCount = flag.Uint64("model.count", 100_000, "play so many histories")
+)
+
+// broken is what is broken on purpose.
+type broken struct {
+	sameEpoch        bool // a node is launched again under its epoch
+	actFirst         bool // the scheduler acts, then saves
+	acknowledgeFirst bool // the scheduler acknowledges, then saves
+	believes         bool // a save that failed counts as done
+	noFence          bool // the store does not ask who leads
+	noVersions       bool // the store does not ask what was read
+	oldState         bool // a term begins with what the scheduler knew in its last one
+	anyEpoch         bool // a report of any epoch counts
+	spares           bool // what is of an older epoch is not killed
+	keepsOffers      bool // offers that no node needs are not answered
+	crowded          bool // two nodes may share a host
+	beyondTarget     bool // one node more than wanted is launched
+	trusting         bool // volumes count as fencing that are not
+	silenceIsDeath   bool // a node that is not heard of counts as over
+	forgetsLoose     bool // what an agent has forgotten counts as over
+	neverAsks        bool // Mesos is not asked for what it knows
+	neverRevives     bool // Mesos is not asked for offers
+}
+
+// find plays histories from a seed on until one fails, and returns the first that does.
+func find(b broken, first, count uint64) (seed uint64, failure string, total counts) {
+	var mu sync.Mutex
+	var all sync.WaitGroup
+	next, end := first, first+count
+	for range runtime.GOMAXPROCS(0) {
+		all.Go(func() {
+			var mine counts
+			for {
+				mu.Lock()
+				s, over := next, next >= end
+				next++
+				mu.Unlock()
+				if over {
+					break
+				}
+				h := newHistory(s, b)
+				h.play()
+				mine.add(h.counts)
+				if h.failure != "" {
+					mu.Lock()
+					if failure == "" || s < seed {
+						seed, failure = s, h.failure
+					}
+					end = min(end, s)
+					mu.Unlock()
+				}
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			total.add(mine)
+		})
+	}
+	all.Wait()
+	return seed, failure, total
+}
+
+// Agents and their hosts, executors, masters with and without a registry, schedulers, of which two may believe that they lead, the
+// store, and messages between all of these fail at any time, while operators give orders. A history is known by its seed alone. What is
+// taken for granted: that an executor ends what an older launch left on its host; that volumes which fence refuse a second writer;
+// that the store does a write as a whole; and that an operator says of a node or a host only what is so.
+func TestTheInvariantsHoldInEveryHistory(t *testing.T) {
+	if *modelSeed != 0 {
+		h := newHistory(*modelSeed, broken{})
+		h.story = t.Logf
+		h.play()
+		require.Empty(t, h.failure)
+		return
+	}
+	count := *modelCount
+	if raceDetector || testing.Short() {
+		count = 1_000
+	}
+	began := time.Now()
+	seed, failure, total := find(broken{}, 1, count)
+	t.Logf("%.0f histories a second: %+v", float64(count)/time.Since(began).Seconds(), total)
+	require.Empty(t, failure, "go test ./coordinator -run InvariantsHoldInEveryHistory -v -args -model.seed=%d", seed)
+	assert.Greater(t, total.launches, 3*int(count))
+	assert.Greater(t, total.terms, 2*int(count))
+	for what, n := range map[string]int{"failovers": total.failovers, "fenced writes": total.fenced, "writes that seemed to fail": total.unheard, "late writes": total.late, "removals": total.uninstalled} {
+		assert.Greater(t, n, int(count/100), what)
+	}
+}
+
+// Each rule is needed: without it, some history breaks an invariant.
+func TestABrokenRuleIsNoticed(t *testing.T) {
+	for name, c := range map[string]struct {
+		broken broken
+		says   string // pattern
+	}{
+		"launched again under its epoch":       {broken{sameEpoch: true}, "epochs only grow"},
+		"acts, then saves":                     {broken{actFirst: true}, "nothing is launched that was not saved"},
+		"acknowledges, then saves":             {broken{acknowledgeFirst: true}, "nothing is acknowledged that was not saved"},
+		"a save that failed counts":            {broken{believes: true}, "that was not saved"},
+		"the store does not ask who leads":     {broken{noFence: true}, "epoch"},
+		"the store does not ask what was read": {broken{noVersions: true}, "epoch"},
+		"a term begins with what was known":    {broken{oldState: true}, "epoch"},
+		"a report of any epoch counts":         {broken{anyEpoch: true}, "a report of an older epoch changes no node"},
+		"what is of an older epoch lives":      {broken{spares: true}, "what is of an older epoch is killed"},
+		"offers are kept":                      {broken{keepsOffers: true}, "every offer gets one answer"},
+		"two nodes share a host":               {broken{crowded: true}, "never two nodes on one host"},
+		"more than the target":                 {broken{beyondTarget: true}, "never more than the target"},
+		"volumes count as fencing":             {broken{trusting: true}, "two writers"},
+		"silence is death":                     {broken{silenceIsDeath: true}, "two writers|torn down"},
+		"what an agent has forgotten is over":  {broken{forgetsLoose: true}, "two writers"},
+		"Mesos is not asked for what it knows": {broken{neverAsks: true}, "after all trouble"},
+		"Mesos is not asked for offers":        {broken{neverRevives: true}, "after all trouble"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			count := uint64(20_000)
+			if raceDetector {
+				count = 500
+			}
+			seed, failure, total := find(c.broken, 1, count)
+			if raceDetector && failure == "" {
+				return // rare ones are only found without it
+			}
+			require.NotEmpty(t, failure, "%+v", total)
+			t.Logf("history %d of %d: %s", seed, total.histories, failure)
+			assert.Regexp(t, c.says, failure)
+		})
+	}
+}
