@@ -33,6 +33,7 @@ type broken struct {
 	trusting         bool // volumes count as fencing that are not
 	silenceIsDeath   bool // a node that is not heard of counts as over
 	forgetsLoose     bool // what an agent has forgotten counts as over
+	deaf             bool // what is known of silent hosts is not heeded
 	neverAsks        bool // Mesos is not asked for what it knows
 	neverRevives     bool // Mesos is not asked for offers
 }
@@ -122,6 +123,7 @@ func TestABrokenRuleIsNoticed(t *testing.T) {
 		"volumes count as fencing":             {broken{trusting: true}, "two writers"},
 		"silence is death":                     {broken{silenceIsDeath: true}, "two writers|torn down"},
 		"what an agent has forgotten is over":  {broken{forgetsLoose: true}, "two writers"},
+		"launched on a silent host":            {broken{deaf: true}, "nothing is launched on a silent host"},
 		"Mesos is not asked for what it knows": {broken{neverAsks: true}, "after all trouble"},
 		"Mesos is not asked for offers":        {broken{neverRevives: true}, "after all trouble"},
 	} {

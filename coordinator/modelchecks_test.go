@@ -40,6 +40,8 @@ func (h *history) checkLaunches(before, after coordinator.State, actions []coord
 			h.fail("never more than the target: %d launched of %d", is, after.Target)
 		}
 		switch {
+		case before.SilentHost(l.Task.Place.Agent) != "":
+			h.fail("nothing is launched on a silent host: %s", l.Task.ID())
 		case before.Removal != coordinator.Installed:
 			h.fail("nothing is launched once the framework is to go: %s", l.Task.ID())
 		case n.Phase != coordinator.Claimed || n.Epoch != l.Task.Epoch || n.Place != l.Task.Place:
@@ -192,6 +194,11 @@ func (h *history) recover() {
 	for _, p := range h.schedulers {
 		if p.term == 0 || p.done {
 			continue
+		}
+		for _, host := range h.hosts {
+			if _, silent := p.state.Silent[host.name]; silent && host.up {
+				p.hears(host)
+			}
 		}
 		for _, n := range p.state.Nodes {
 			if n.Held != "" || n.Loose || n.Phase == coordinator.Lost {

@@ -276,7 +276,14 @@ func (p *process) step(s coordinator.State, e coordinator.Event) (coordinator.St
 		after.Target--
 		return after, actions
 	}
-	after, actions := rules.Step(s, e)
+	seen := s
+	if p.deaf {
+		seen.Silent = nil
+	}
+	after, actions := rules.Step(seen, e)
+	if p.deaf && after.Silent == nil {
+		after.Silent = s.Silent
+	}
 	return p.spoil(after, actions)
 }
 

@@ -305,15 +305,37 @@ func (h *history) announce(on *host) {
 	}
 }
 
-// tellOfDeath has somebody say that a host is dead: its heartbeat stands still, or an operator, who sees to it that it never comes back.
+// tellOfDeath has somebody say what became of a host: schedulers hear when its heartbeat stands still, and when it beats again; an operator
+// sees to it that a dead one never comes back.
 func (h *history) tellOfDeath(on *host) {
 	switch {
-	case on.up || on.gone:
-	case h.fencing && h.chance(2):
-		h.master.send(coordinator.HostSilent{Host: on.name})
-	case h.fewGone() && h.master.up:
+	case h.fencing && !h.chance(3):
+		for _, p := range h.schedulers {
+			p.hears(on)
+		}
+	case !on.up && !on.gone && h.fewGone() && h.master.up:
 		h.markGone(on)
 	}
+}
+
+// hears tells a leading scheduler of a heartbeat. One that stands still is that of a host which is dead or has fenced itself.
+func (p *process) hears(of *host) {
+	if p.term == 0 || p.done {
+		return
+	}
+	if _, silent := p.state.Silent[of.name]; silent {
+		if of.up {
+			p.take(coordinator.HostBeats{Host: of.name})
+		}
+		return
+	}
+	for _, t := range p.tasks {
+		if t.agent.host == of {
+			t.end(coordinator.FaultHost)
+			t.alive = false
+		}
+	}
+	p.take(coordinator.HostSilent{Host: of.name, Since: p.now.Add(-20 * time.Second)})
 }
 
 func (h *history) fewGone() bool {
@@ -347,6 +369,9 @@ func dated(e coordinator.Event, now time.Time) coordinator.Event {
 		e.At = now
 		return e
 	case coordinator.HostSilent:
+		e.At = now
+		return e
+	case coordinator.HostBeats:
 		e.At = now
 		return e
 	case coordinator.Tick:
