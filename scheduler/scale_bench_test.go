@@ -2,12 +2,9 @@ package scheduler_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
-	"os/signal"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -54,8 +51,8 @@ func newLarge(b *testing.B, agents int) *large {
 }
 
 // open opens the store, and makes a scheduler with all that it logs by default.
-func open(path, master string) (*store.Bolt, *scheduler.Scheduler, error) {
-	file, err := store.Open(path, coordinator.NewState("es", largeCluster))
+func open(path, master string, nodes int) (*store.Bolt, *scheduler.Scheduler, error) {
+	file, err := store.Open(path, coordinator.NewState("es", nodes))
 	if err != nil {
 		return nil, nil, err
 	}
@@ -68,7 +65,7 @@ func open(path, master string) (*store.Bolt, *scheduler.Scheduler, error) {
 // start runs a scheduler on the file.
 func (l *large) start() {
 	var err error
-	l.store, l.scheduler, err = open(l.path, l.master.Address())
+	l.store, l.scheduler, err = open(l.path, l.master.Address(), largeCluster)
 	require.NoError(l.b, err)
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
@@ -176,20 +173,6 @@ func (l *large) reconciled() bool {
 	return v.Subscribed != ""
 }
 
-const processVariable = "MOORING_TEST_SCHEDULER" // has this program be a scheduler: store and master, with a space between
-
-// schedule is the scheduler of a process of its own, until it is told to end.
-func schedule(told string) error {
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
-	defer stop()
-	path, master, _ := strings.Cut(told, " ")
-	file, s, err := open(path, master)
-	if err != nil {
-		return err
-	}
-	return errors.Join(s.Run(ctx), file.Close())
-}
-
 // BenchmarkResidentMemory is the most that a scheduler's process takes while it starts 1,000 nodes among 10,000 agents, and hears of
 // all of them again.
 func BenchmarkResidentMemory(b *testing.B) {
@@ -197,11 +180,7 @@ func BenchmarkResidentMemory(b *testing.B) {
 		b.StopTimer()
 		l := newLarge(b, 10*largeCluster)
 		b.StartTimer()
-		cmd := exec.Command(os.Args[0])
-		cmd.Env = append(os.Environ(), processVariable+"="+l.path+" "+l.master.Address())
-		cmd.Stderr = os.Stderr
-		cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-		require.NoError(b, cmd.Start())
+		cmd := inProcess(b, l.path, l.master.Address(), largeCluster)
 		l.await(l.allAcknowledged, "all nodes run")
 		l.master.Disconnect()
 		l.await(func() bool { n, now := l.master.Subscribed(); return n == 2 && now }, "it is there again")
