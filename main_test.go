@@ -42,13 +42,15 @@ func TestAllMistakesAreReportedAtOnce(t *testing.T) {
 
 func TestTheJavaFrameworksOptionNamesAreKnown(t *testing.T) {
 	line, err := parse(t, "scheduler", "--master=m:5050", "--elasticsearchDockerImage=e", "--elasticsearchNodes=5", "--elasticsearchCpu=2",
-		"--elasticsearchRam=4096", "--frameworkName=logs", "--frameworkRole=es", "--elasticsearchClusterName=c", "--externalVolumeDriver=rexray")
+		"--elasticsearchRam=4096", "--frameworkName=logs", "--frameworkRole=es", "--elasticsearchClusterName=c", "--externalVolumeDriver=rexray",
+		"--externalVolumeOptions=size=5,newFsType=xfs")
 	require.NoError(t, err)
 	rules := line.Scheduler.rules()
 	assert.Equal(t, []any{"e", 5, int64(2000), int64(4096), "logs", "es", "c", "rexray"}, []any{
 		rules.Settings.Image, line.Scheduler.Nodes, rules.CPUs, rules.MemoryMB, line.Scheduler.Framework, line.Scheduler.Role,
 		rules.Settings.Cluster, rules.Settings.Driver,
 	})
+	assert.Equal(t, map[string]string{"size": "5", "newFsType": "xfs"}, rules.Settings.DriverOptions)
 	assert.False(t, rules.Fencing, "another driver is not trusted to refuse a second writer")
 }
 

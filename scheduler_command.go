@@ -55,17 +55,18 @@ type schedulerCommand struct {
 	Require    map[string]string `help:"Attributes that an agent must have." placeholder:"NAME=VALUE"`
 	SpreadBy   string            `help:"Attribute over whose values nodes are spread." placeholder:"NAME"`
 
-	Image        string            `help:"Docker image of Elasticsearch." required:"" aliases:"elasticsearchDockerImage"`
-	Cluster      string            `help:"Name of the Elasticsearch cluster. Default: the framework's." aliases:"elasticsearchClusterName"`
-	Heap         int64             `help:"Heap of a node, MB. Default: half of the memory." placeholder:"MB"`
-	JavaOption   []string          `help:"Argument for the JVM; may be given again." sep:"none" placeholder:"ARG"`
-	Setting      map[string]string `help:"Setting for elasticsearch.yml; may be given again." mapsep:"none" placeholder:"NAME=VALUE"`
-	ConfigPath   string            `help:"Where the config volume is mounted in the container." default:"/tmp/config" placeholder:"DIR"`
-	DataPath     string            `help:"Where the data volume is mounted in the container." default:"/data" placeholder:"DIR"`
-	VolumeDriver string            `help:"Docker volume driver of the nodes' volumes." name:"external-volume-driver" default:"mooring" aliases:"externalVolumeDriver"`
-	VolumeOption map[string]string `help:"Option for volumes that the driver has yet to make." name:"external-volume-option" placeholder:"NAME=VALUE"`
-	Fencing      string            `help:"Whether the driver itself refuses a second writer: auto (mooring does), true or false." enum:"auto,true,false" default:"auto"`
-	StopAfter    time.Duration     `help:"How long Elasticsearch may take to stop." default:"3m"`
+	Image         string            `help:"Docker image of Elasticsearch." required:"" aliases:"elasticsearchDockerImage"`
+	Cluster       string            `help:"Name of the Elasticsearch cluster. Default: the framework's." aliases:"elasticsearchClusterName"`
+	Heap          int64             `help:"Heap of a node, MB. Default: half of the memory." placeholder:"MB"`
+	JavaOption    []string          `help:"Argument for the JVM; may be given again." sep:"none" placeholder:"ARG"`
+	Setting       map[string]string `help:"Setting for elasticsearch.yml; may be given again." mapsep:"none" placeholder:"NAME=VALUE"`
+	ConfigPath    string            `help:"Where the config volume is mounted in the container." default:"/tmp/config" placeholder:"DIR"`
+	DataPath      string            `help:"Where the data volume is mounted in the container." default:"/data" placeholder:"DIR"`
+	VolumeDriver  string            `help:"Docker volume driver of the nodes' volumes." name:"external-volume-driver" default:"mooring" aliases:"externalVolumeDriver"`
+	VolumeOption  map[string]string `help:"Option for volumes that the driver has yet to make; may be given again." name:"external-volume-option" placeholder:"NAME=VALUE"`
+	VolumeOptions string            `help:"The same for several, with commas between them." name:"external-volume-options" aliases:"externalVolumeOptions" placeholder:"NAME=VALUE,…"`
+	Fencing       string            `help:"Whether the driver itself refuses a second writer: auto (mooring does), true or false." enum:"auto,true,false" default:"auto"`
+	StopAfter     time.Duration     `help:"How long Elasticsearch may take to stop." default:"3m"`
 }
 
 // leastCPUs leaves something for Elasticsearch beside the executor.
@@ -73,9 +74,6 @@ const leastCPUs = 0.2
 
 // advertiseAuto stands for this host's address on the way to ZooKeeper.
 const advertiseAuto = "auto"
-
-// driverThatFences is the volume driver of this project.
-const driverThatFences = "mooring"
 
 // Validate reports everything that is wrong with the settings at once; kong calls it.
 func (c *schedulerCommand) Validate() error {
@@ -86,7 +84,7 @@ func (c *schedulerCommand) Validate() error {
 		}
 	}
 	errs = append(errs, coordinator.CheckFramework(c.Framework), scheduler.CheckMasters(c.Master), elasticsearch.CheckHeap(c.heap(), c.Memory),
-		elasticsearch.CheckJavaOptions(c.JavaOption), elasticsearch.CheckSettings(c.Setting))
+		elasticsearch.CheckJavaOptions(c.JavaOption), elasticsearch.CheckSettings(c.Setting), c.checkVolumes())
 	check(c.Nodes >= 1, "nodes %d: use at least 1", c.Nodes)
 	check(c.CPUs >= leastCPUs, "cpus %g: use at least %g", c.CPUs, leastCPUs)
 	check(c.MaxPerHost >= 1, "max-per-host %d: use at least 1", c.MaxPerHost)
@@ -244,7 +242,7 @@ func (c *schedulerCommand) rules() coordinator.Rules {
 		CPUs: int64(math.Round(c.CPUs * 1000)), MemoryMB: c.Memory, MaxPerHost: c.MaxPerHost, Require: c.Require, SpreadBy: c.SpreadBy,
 		Fencing: c.fencing(),
 		Settings: coordinator.Settings{
-			Cluster: cluster, Image: c.Image, Driver: c.VolumeDriver, DriverOptions: c.VolumeOption,
+			Cluster: cluster, Image: c.Image, Driver: c.VolumeDriver, DriverOptions: c.volumeOptions(),
 			ConfigPath: c.ConfigPath, DataPath: c.DataPath, HeapMB: c.heap(), JavaOptions: c.JavaOption,
 			Elasticsearch: c.Setting, StopSeconds: int(c.StopAfter.Seconds()),
 		},
@@ -254,10 +252,4 @@ func (c *schedulerCommand) rules() coordinator.Rules {
 // fencing tells whether volumes themselves refuse a second writer.
 func (c *schedulerCommand) fencing() bool {
 	return c.Fencing == "true" || c.Fencing == "auto" && c.driverName() == driverThatFences
-}
-
-// driverName is the driver's name without the tag under which a managed plugin may be installed.
-func (c *schedulerCommand) driverName() string {
-	name, _, _ := strings.Cut(c.VolumeDriver, ":")
-	return name
 }

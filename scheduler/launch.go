@@ -144,46 +144,6 @@ func (o Options) environment(t coordinator.Task) *mesos.Environment {
 	return &mesos.Environment{Variables: variables}
 }
 
-// container asks the agent's engine for the node's container with its two volumes by name. Mesos passes neither the user nor
-// driver options on, hence the parameters, and volumes that are created with the driver's own defaults.
-func (o Options) container(t coordinator.Task) *mesos.ContainerInfo {
-	program := containerSandbox + "/" + artifactFileName
-	volumes := []mesos.Volume{
-		dockerVolume(t, coordinator.Config, t.Settings.ConfigPath),
-		dockerVolume(t, coordinator.Data, t.Settings.DataPath),
-	}
-	if o.ExecutorPath != "" {
-		program = containerBinary
-		volumes = append(volumes, mesos.Volume{Mode: mesos.RO.Enum(), HostPath: ptr(o.ExecutorPath), ContainerPath: program})
-	}
-	return &mesos.ContainerInfo{
-		Type:    mesos.ContainerInfo_DOCKER.Enum(),
-		Volumes: volumes,
-		Docker: &mesos.ContainerInfo_DockerInfo{
-			Image:   t.Settings.Image,
-			Network: mesos.ContainerInfo_DockerInfo_HOST.Enum(),
-			Parameters: []mesos.Parameter{
-				{Key: "entrypoint", Value: program},
-				{Key: "user", Value: "0:0"}, // the node drops to Elasticsearch's user once the volumes are ready
-			},
-		},
-	}
-}
-
-func dockerVolume(t coordinator.Task, kind coordinator.Kind, path string) mesos.Volume {
-	return mesos.Volume{
-		Mode:          mesos.RW.Enum(),
-		ContainerPath: path,
-		Source: &mesos.Volume_Source{
-			Type: mesos.Volume_Source_DOCKER_VOLUME,
-			DockerVolume: &mesos.Volume_Source_DockerVolume{
-				Driver: ptr(t.Settings.Driver),
-				Name:   coordinator.VolumeName(t.Framework, t.Node, kind),
-			},
-		},
-	}
-}
-
 // discovery makes the node's ports known to what reads Mesos' state, such as Mesos-DNS.
 func discovery(t coordinator.Task) *mesos.DiscoveryInfo {
 	port := func(name string, number int) mesos.Port {

@@ -303,6 +303,17 @@ func TestLaunchUnderTheDockerContainerizer(t *testing.T) {
 	assert.Equal(t, "/mooring", e.Container.Docker.Parameters[0].Value)
 }
 
+func TestDriverOptionsUnderTheDockerContainerizer(t *testing.T) {
+	task := launchOf(nil).Task
+	task.Settings.DriverOptions = map[string]string{"size": "5", "mount": `nobarrier,"x"`}
+	e := Options{Containerizer: DockerContainerizer, ExecutorPath: "/opt/mooring"}.executor(task, nil)
+	require.Len(t, e.Container.Volumes, 1, "the program only: Mesos would add a driver for all volumes")
+	assert.Equal(t, []mesos.Parameter{
+		{Key: "mount", Value: `type=volume,source=es3config,target=/tmp/config,volume-driver=rexray,volume-nocopy=true,"volume-opt=mount=nobarrier,""x""",volume-opt=size=5`},
+		{Key: "mount", Value: `type=volume,source=es3data,target=/data,volume-driver=rexray,volume-nocopy=true,"volume-opt=mount=nobarrier,""x""",volume-opt=size=5`},
+	}, e.Container.Docker.Parameters[2:])
+}
+
 func TestEveryActionHasACall(t *testing.T) {
 	o := rich()
 	offers := map[string]*mesos.Offer{"o1": o}

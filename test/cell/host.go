@@ -31,6 +31,8 @@ type Host struct {
 	Dir       string `json:"directory"`         // its disk: engine, agent, plugin state, logs
 	Faulty    bool   `json:"faulty,omitempty"`  // reaches the store through a file system that can fail
 
+	Services map[string][]string `json:"services,omitempty"` // command lines of programs that are started at each boot, by their logs
+
 	cell *Cell
 }
 
@@ -75,7 +77,25 @@ func (h *Host) boot(ctx context.Context) error {
 	if err := h.mountStore(ctx); err != nil {
 		return err
 	}
+	for log, command := range h.Services { // before the engine, which waits for drivers of volumes that it knows
+		if err := h.start(ctx, log, command...); err != nil {
+			return err
+		}
+	}
 	return h.StartEngine(ctx)
+}
+
+// Serve starts a program on the host, in the background, now and at each boot; its output goes to the log of that name.
+func (h *Host) Serve(ctx context.Context, log string, command ...string) error {
+	if err := h.start(ctx, log, command...); err != nil {
+		return err
+	}
+	return h.cell.change(func() {
+		if h.Services == nil {
+			h.Services = map[string][]string{}
+		}
+		h.Services[log] = command
+	})
 }
 
 // renewBootID gives the host another boot ID, and lets its plugin know.
