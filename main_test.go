@@ -159,3 +159,16 @@ func TestOfTakeoverInZooKeeperTheOptionsAreBelieved(t *testing.T) {
 		assert.Equal(t, policy, line.Scheduler.takeover())
 	}
 }
+
+func TestAccessToMasters(t *testing.T) {
+	line, err := parse(t, "scheduler", "--master=m:5050", "--image=e", "--frameworkPrincipal=p", "--frameworkSecretPath=/s", "--master-tls", "--master-ca-file=/ca")
+	require.NoError(t, err)
+	assert.Equal(t, masterAccess{Principal: "p", SecretFile: "/s", MasterTLS: true, MasterCAFile: "/ca"}, line.Scheduler.masterAccess)
+	_, err = line.Scheduler.options(hclog.NewNullLogger())
+	require.ErrorContains(t, err, "open /s")
+	require.ErrorContains(t, err, "open /ca")
+	_, err = parse(t, "scheduler", "--master=m:5050", "--image=e", "--master-ca-file=/ca")
+	require.ErrorContains(t, err, "no master is asked by HTTPS: give --master-tls")
+	_, err = parse(t, "scheduler", "--master=https://m:5050", "--image=e", "--master-cert-file=/c", "--master-key-file=/k")
+	require.NoError(t, err)
+}

@@ -113,7 +113,7 @@ func (c coordination) fillIn(values map[string]any) (wrong mistakes) {
 	if values["master"] == nil {
 		values["master"] = []any{c.Master}
 	}
-	if err := scheduler.CheckMasters([]string{c.Master}); err != nil {
+	if err := scheduler.CheckMasters([]string{c.Master}, false); err != nil {
 		wrong = append(wrong, masterSetting+": "+strings.ReplaceAll(err.Error(), "\n", ", "))
 	}
 	masters := values["master"].([]any)

@@ -9,7 +9,6 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -29,7 +28,7 @@ import (
 type schedulerCommand struct {
 	Options optionsFile `help:"YAML file with options by their names; what is given otherwise counts before it. - is standard input." env:"-" placeholder:"FILE"`
 
-	Master        []string      `help:"Mesos masters, host:port each, any of them leads to the leader; or where they announce themselves, zk://user:password@host:2181,host:2181/path." required:"" sep:"none" aliases:"zookeeperMesosUrl" placeholder:"HOST:PORT,…"`
+	Master        []string      `help:"Mesos masters, host:port or https://host:port each, any of them leads to the leader; or where they announce themselves, zk://user:password@host:2181,host:2181/path." required:"" sep:"none" aliases:"zookeeperMesosUrl" placeholder:"HOST:PORT,…"`
 	Framework     string        `help:"Name of the framework; all names of tasks and volumes begin with it." default:"elasticsearch" aliases:"frameworkName"`
 	Zookeeper     string        `help:"Keep what the scheduler must remember in ZooKeeper, not in --state-dir, and let several schedulers run of which one leads: zk://user:password@host:2181,host:2181/path." name:"zookeeper" aliases:"zookeeperFrameworkUrl" placeholder:"zk://…"`
 	StateDir      string        `help:"Directory for what the scheduler must remember." default:"/var/lib/mooring-scheduler" placeholder:"DIR"`
@@ -37,8 +36,6 @@ type schedulerCommand struct {
 	Advertise     string        `help:"Address under which agents and other schedulers reach the API; auto: this host's on the way to ZooKeeper. Default: that of --listen, or this host's name." placeholder:"HOST:PORT"`
 	Role          string        `help:"Mesos role whose resources are used." default:"*" aliases:"frameworkRole"`
 	User          string        `help:"User that executors run as." default:"root"`
-	Principal     string        `help:"Principal for the Mesos master." aliases:"frameworkPrincipal"`
-	SecretFile    string        `help:"File with the principal's secret." aliases:"frameworkSecretPath" placeholder:"FILE"`
 	Failover      time.Duration `help:"How long Mesos keeps the tasks while no scheduler is there." default:"672h"`
 	NewFramework  bool          `help:"Register anew, although the framework was removed; the nodes keep their IDs and volumes."`
 	Containerizer string        `help:"Mesos containerizer for executors: mesos or docker." enum:"mesos,docker" default:"mesos"`
@@ -47,6 +44,8 @@ type schedulerCommand struct {
 	DriverState   string        `help:"State directory of Mooring's volume driver on agents, its state.source. Default: what agents' environment says, or /var/lib." name:"driver-state-dir" placeholder:"DIR"`
 
 	Heartbeats string `help:"Where hosts' heartbeats are: the directory that the volume driver has as store.source, or the address that it has as LEASES. A host whose heartbeat stands still is dead before Mesos says so." placeholder:"DIR|zk://…"`
+
+	masterAccess `embed:""`
 
 	Nodes      int               `help:"Elasticsearch nodes at the very first start; later the API sets it." default:"3" aliases:"elasticsearchNodes"`
 	CPUs       float64           `help:"CPUs of a node." name:"cpus" default:"1" aliases:"elasticsearchCpu"`
@@ -83,7 +82,7 @@ func (c *schedulerCommand) Validate() error {
 			errs = append(errs, fmt.Errorf(format, args...))
 		}
 	}
-	errs = append(errs, coordinator.CheckFramework(c.Framework), scheduler.CheckMasters(c.Master), elasticsearch.CheckHeap(c.heap(), c.Memory),
+	errs = append(errs, coordinator.CheckFramework(c.Framework), scheduler.CheckMasters(c.Master, c.MasterTLS), c.checkAccess(), elasticsearch.CheckHeap(c.heap(), c.Memory),
 		elasticsearch.CheckJavaOptions(c.JavaOption), elasticsearch.CheckSettings(c.Setting), c.checkVolumes())
 	check(c.Nodes >= 1, "nodes %d: use at least 1", c.Nodes)
 	check(c.CPUs >= leastCPUs, "cpus %g: use at least %g", c.CPUs, leastCPUs)
@@ -183,7 +182,7 @@ func (c *schedulerCommand) oneOfSeveral(options scheduler.Options) (running, io.
 
 func (c *schedulerCommand) options(logger hclog.Logger) (scheduler.Options, error) {
 	o := scheduler.Options{
-		Role: c.Role, User: c.User, FailoverTimeout: c.Failover, Principal: c.Principal, NewFramework: c.NewFramework,
+		Role: c.Role, User: c.User, FailoverTimeout: c.Failover, NewFramework: c.NewFramework,
 		Containerizer: scheduler.Containerizer(c.Containerizer), ArtifactURL: "http://" + c.Advertise + api.ArtifactPath,
 		ExecutorPath: c.ExecutorPath, DockerHost: c.DockerHost, DriverState: c.DriverState, Log: logger,
 	}
@@ -193,15 +192,8 @@ func (c *schedulerCommand) options(logger hclog.Logger) (scheduler.Options, erro
 			return o, err
 		}
 	}
-	if c.SecretFile == "" {
-		return o, nil
-	}
-	secret, err := os.ReadFile(c.SecretFile)
-	if err != nil {
-		return o, fmt.Errorf("read secret of the principal: %w", err)
-	}
-	o.Secret = strings.TrimSpace(string(secret))
-	return o, nil
+	c.give(&o)
+	return o, o.CheckSecrets()
 }
 
 // advertised is where agents reach the API.

@@ -13,7 +13,7 @@ import (
 
 // subscribeCall registers the framework, or takes it up again when its ID is known: then the ID goes into both fields, since
 // with one alone Mesos answers 400.
-func (o Options) subscribeCall(s coordinator.State) *v1.Call {
+func (o Options) subscribeCall(s coordinator.State, principal string) *v1.Call {
 	info := &mesos.FrameworkInfo{
 		User:            o.User,
 		Name:            s.Framework,
@@ -28,8 +28,8 @@ func (o Options) subscribeCall(s coordinator.State) *v1.Call {
 			mesos.FrameworkInfo_Capability_REGION_AWARE,
 		),
 	}
-	if o.Principal != "" {
-		info.Principal = ptr(o.Principal)
+	if principal != "" {
+		info.Principal = ptr(principal)
 	}
 	call := calls.Subscribe(info).With(calls.SubscribeTo(s.FrameworkID))
 	if s.Suppressed {

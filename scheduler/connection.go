@@ -137,21 +137,29 @@ func heartbeat(s *v1.Event_Subscribed) time.Duration {
 	return defaultHeartbeat
 }
 
-// client does the HTTP part.
+// client does the HTTP part of one subscription.
 type client struct {
-	http              *http.Client
-	principal, secret string
+	http *http.Client
+	as   credentials
 }
 
-func newClient(principal, secret string) *client {
+// newClient reads the credentials and certificates anew: they may have been changed.
+func (o Options) newClient() (*client, error) {
+	as, errCredentials := o.credentials()
+	secured, errTLS := o.tls()
+	if err := errors.Join(errCredentials, errTLS); err != nil {
+		return nil, err
+	}
 	dialer := &net.Dialer{Timeout: dialTimeout}
 	return &client{
 		http: &http.Client{
-			Transport:     &http.Transport{DialContext: dialer.DialContext, ResponseHeaderTimeout: callTimeout},
+			Transport: &http.Transport{
+				DialContext: dialer.DialContext, TLSClientConfig: secured, TLSHandshakeTimeout: dialTimeout, ResponseHeaderTimeout: callTimeout,
+			},
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
-		principal: principal, secret: secret,
-	}
+		as: as,
+	}, nil
 }
 
 func (c *client) close() { c.http.CloseIdleConnections() }
@@ -167,7 +175,7 @@ func (c *client) send(ctx context.Context, conn *connection, call *v1.Call) erro
 	}
 	defer response.Body.Close()
 	if response.StatusCode != http.StatusAccepted {
-		return statusError(response)
+		return c.statusError(response)
 	}
 	return nil
 }
@@ -186,14 +194,17 @@ func (c *client) post(ctx context.Context, to *url.URL, call *v1.Call, streamID 
 	if streamID != "" {
 		request.Header.Set(streamHeader, streamID)
 	}
-	if c.principal != "" {
-		request.SetBasicAuth(c.principal, c.secret)
+	if c.as.secret != "" {
+		request.SetBasicAuth(c.as.principal, c.as.secret)
 	}
 	return c.http.Do(request)
 }
 
 // statusError is what the master answered, in its own words.
-func statusError(response *http.Response) error {
+func (c *client) statusError(response *http.Response) error {
+	if response.StatusCode == http.StatusUnauthorized {
+		return c.as.refused(response)
+	}
 	text, _ := io.ReadAll(io.LimitReader(response.Body, messageLimit)) // the status alone will do
 	return fmt.Errorf("master answers %s: %s", response.Status, bytes.TrimSpace(text))
 }

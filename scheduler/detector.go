@@ -28,6 +28,7 @@ const (
 // detector finds the masters where they announce themselves, in ZooKeeper. While that is away it goes by what it saw last.
 type detector struct {
 	conn   *ensemble.Conn
+	scheme string // that masters are asked by: they don't say
 	log    hclog.Logger
 	looked chan struct{} // closed after the first look
 
@@ -38,9 +39,9 @@ type detector struct {
 	changed chan struct{}
 }
 
-func newDetector(a ensemble.Address, log hclog.Logger) *detector {
+func newDetector(a ensemble.Address, scheme string, log hclog.Logger) *detector {
 	return &detector{
-		conn: ensemble.New(a, ensemble.Options{Setting: masterSetting, Log: log}), log: log,
+		conn: ensemble.New(a, ensemble.Options{Setting: masterSetting, Log: log}), scheme: scheme, log: log,
 		looked: make(chan struct{}), changed: make(chan struct{}),
 	}
 }
@@ -131,16 +132,16 @@ func (d *detector) read(name string) (member, error) {
 	if err != nil {
 		return member{}, err
 	}
-	address, err := masterAddress(data)
+	address, err := masterAddress(data, d.scheme == "https")
 	if err != nil {
 		return member{}, fmt.Errorf("%s/%s: %w", d.conn, name, err)
 	}
-	return member{node: name, endpoint: &url.URL{Scheme: "http", Host: address, Path: schedulerPath}}, nil
+	return member{node: name, endpoint: &url.URL{Scheme: d.scheme, Host: address, Path: schedulerPath}}, nil
 }
 
-// masterAddress is where a master says that it listens. Its other field for an IP address is a number in an order of bytes
-// that depends on the machine.
-func masterAddress(data []byte) (string, error) {
+// masterAddress is where a master says that it listens: by its IP address, which needs no name service, or by its name, for which
+// certificates are made. Its other field for an IP address is a number in an order of bytes that depends on the machine.
+func masterAddress(data []byte, byName bool) (string, error) {
 	var info struct {
 		Address struct {
 			Hostname string `json:"hostname"`
@@ -153,8 +154,8 @@ func masterAddress(data []byte) (string, error) {
 		return "", fmt.Errorf("not what a Mesos master writes: %w", err)
 	}
 	host := info.Address.IP
-	if host == "" {
-		host = info.Address.Hostname
+	if name := info.Address.Hostname; host == "" || byName && name != "" {
+		host = name
 	}
 	address := net.JoinHostPort(host, strconv.Itoa(info.Address.Port))
 	if host == "" {

@@ -22,13 +22,14 @@ type registry struct {
 	server *zookeeper.Server
 	conn   *zk.Conn
 	path   string
+	named  string // host name that masters announce
 }
 
 func newRegistry(t *testing.T, server *zookeeper.Server, below string) *registry {
 	conn, _, err := zk.Connect([]string{server.Address}, 10*time.Second, zk.WithLogger(silent{}))
 	require.NoError(t, err)
 	t.Cleanup(conn.Close)
-	r := &registry{t: t, server: server, conn: conn, path: below}
+	r := &registry{t: t, server: server, conn: conn, path: below, named: "not.found"}
 	r.make(path.Dir(below), "", zk.WorldACL(zk.PermAll))
 	r.make(below, "", zk.WorldACL(zk.PermAll))
 	r.make(below+"/log_replicas", "", zk.WorldACL(zk.PermAll))
@@ -56,8 +57,8 @@ func (r *registry) announce(number int, m *mesostest.Master) {
 	r.t.Helper()
 	host, port, err := net.SplitHostPort(m.Address())
 	require.NoError(r.t, err)
-	r.make(r.node(number), fmt.Sprintf(`{"address":{"hostname":"not.found","ip":%q,"port":%s},"capabilities":[{"type":"AGENT_UPDATE"}],`+
-		`"hostname":"not.found","id":"id","ip":16777343,"pid":"master@%s","port":%s,"version":"1.11.0"}`, host, port, m.Address(), port), zk.WorldACL(zk.PermAll))
+	r.make(r.node(number), fmt.Sprintf(`{"address":{"hostname":%q,"ip":%q,"port":%s},"capabilities":[{"type":"AGENT_UPDATE"}],`+
+		`"hostname":"not.found","id":"id","ip":16777343,"pid":"master@%s","port":%s,"version":"1.11.0"}`, r.named, host, port, m.Address(), port), zk.WorldACL(zk.PermAll))
 }
 
 func (r *registry) leave(number int) {

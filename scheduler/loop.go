@@ -135,7 +135,7 @@ func (l *loop) subscribed(ctx context.Context, d delivery) {
 	d.conn.accepted.Store(true)
 	l.count("mooring_subscriptions_total", 1)
 	l.log.Info("subscribed", "framework_id", d.conn.frameworkID, "master", d.conn.endpoint.Host)
-	l.show(func(v *View) { v.Subscribed = d.conn.endpoint.Host })
+	l.show(func(v *View) { v.Subscribed, v.Unsubscribed = d.conn.endpoint.Host, "" })
 }
 
 func (l *loop) disconnected(conn *connection) {

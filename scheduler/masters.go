@@ -35,18 +35,18 @@ func (l listed) run(context.Context) error           { return nil }
 const (
 	zooKeeperScheme = "zk://"
 	masterSetting   = "--master"
-	masterRightForm = "use host:port or http://host:port, or zk://user:password@host:2181,host:2181/path for all"
+	masterRightForm = "use host:port, http://host:port or https://host:port, or zk://user:password@host:2181,host:2181/path for all"
 )
 
-// CheckMasters reports every address that cannot be a master's.
-func CheckMasters(masters []string) error {
-	_, err := parseMasters(masters)
+// CheckMasters reports every address that cannot be a master's. With secured those that say nothing else are asked by HTTPS.
+func CheckMasters(masters []string, secured bool) error {
+	_, err := parseMasters(masters, secured)
 	return err
 }
 
 // parseMasters reads addresses of masters, several in one or one each, or the one address in ZooKeeper. It returns how to find
 // them.
-func parseMasters(given []string) (func(hclog.Logger) masters, error) {
+func parseMasters(given []string, secured bool) (func(hclog.Logger) masters, error) {
 	if len(given) == 0 {
 		return nil, errors.New("no master given: " + masterRightForm)
 	}
@@ -55,7 +55,7 @@ func parseMasters(given []string) (func(hclog.Logger) masters, error) {
 		if err != nil {
 			return nil, fmt.Errorf("masters: %w", err)
 		}
-		return func(log hclog.Logger) masters { return newDetector(a, log) }, nil
+		return func(log hclog.Logger) masters { return newDetector(a, schemeOf(secured), log) }, nil
 	}
 	var endpoints listed
 	var errs []error
@@ -65,20 +65,27 @@ func parseMasters(given []string) (func(hclog.Logger) masters, error) {
 			continue
 		}
 		for master := range strings.SplitSeq(several, ",") {
-			endpoint, err := parseMaster(master)
+			endpoint, err := parseMaster(master, secured)
 			endpoints, errs = append(endpoints, endpoint), append(errs, err)
 		}
 	}
 	return func(hclog.Logger) masters { return endpoints }, errors.Join(errs...)
 }
 
-func parseMaster(master string) (*url.URL, error) {
+func schemeOf(secured bool) string {
+	if secured {
+		return "https"
+	}
+	return "http"
+}
+
+func parseMaster(master string, secured bool) (*url.URL, error) {
 	if at := strings.LastIndex(master, "@"); at >= 0 {
 		return nil, fmt.Errorf("master at %q: give credentials as principal and secret, not in the address", master[at+1:])
 	}
 	full := master
 	if !strings.Contains(master, "://") {
-		full = "http://" + master
+		full = schemeOf(secured) + "://" + master
 	}
 	u, err := url.Parse(full)
 	switch {
@@ -86,6 +93,8 @@ func parseMaster(master string) (*url.URL, error) {
 		return nil, fmt.Errorf("master %q: %s", master, masterRightForm)
 	case u.Scheme != "http" && u.Scheme != "https":
 		return nil, fmt.Errorf("master %q: scheme %q is not known here, %s", master, u.Scheme, masterRightForm)
+	case secured && u.Scheme != "https":
+		return nil, fmt.Errorf("master %q is not to be asked by HTTPS, the others are (--master-tls): use https:// or nothing before its name", master)
 	case u.Path != "" && u.Path != "/" || u.RawQuery != "":
 		return nil, fmt.Errorf("master %q: %s, without a path", master, masterRightForm)
 	case !isHostPort(u.Host):

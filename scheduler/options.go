@@ -29,9 +29,15 @@ type Options struct {
 	Role            string        // whose resources are used; "" means "*"
 	User            string        // that runs the executors; "" means root
 	FailoverTimeout time.Duration // 0 means DefaultFailoverTimeout
-	Principal       string        // with Secret: sent with every call as HTTP Basic authentication
-	Secret          string
-	NewFramework    bool // register as a new framework, although the store knows an ID
+	NewFramework    bool          // register as a new framework, although the store knows an ID
+
+	Principal  string // who the framework is for Mesos; "" means as SecretFile says
+	SecretFile string // with it calls carry HTTP Basic authentication; all files of these settings are read at each subscription
+
+	MasterTLS  bool   // ask masters by HTTPS that are given without http:// or https://, or found in ZooKeeper
+	MasterCA   string // file with the certificates that masters are checked against; "" means the system's
+	MasterCert string // file with the certificate that is shown to masters, with MasterKey; "" means none
+	MasterKey  string
 
 	Containerizer Containerizer // "" means MesosContainerizer
 	ArtifactURL   string        // where agents fetch the mooring binary; not used with ExecutorPath
@@ -68,9 +74,6 @@ func (o Options) checkLimits() error {
 	var errs []error
 	if o.FailoverTimeout < time.Minute {
 		errs = append(errs, fmt.Errorf("failover timeout %s: use at least 1m, Mesos kills all tasks of a scheduler that is away for longer", o.FailoverTimeout))
-	}
-	if o.Secret != "" && o.Principal == "" {
-		errs = append(errs, errors.New("secret without principal: give both or neither"))
 	}
 	return errors.Join(errs...)
 }

@@ -351,3 +351,19 @@ func TestBackoffGrowsToItsLimit(t *testing.T) {
 	}
 	assert.Less(t, backoff(1000), 15*time.Second)
 }
+
+func TestMastersAreFoundByAddressOrName(t *testing.T) {
+	both := []byte(`{"address":{"hostname":"m1.example.com","ip":"10.0.0.1","port":5050}}`)
+	for want, c := range map[string]struct {
+		data   []byte
+		byName bool
+	}{
+		"10.0.0.1:5050":       {both, false},
+		"m1.example.com:5050": {both, true},
+		"10.0.0.2:5050":       {[]byte(`{"address":{"ip":"10.0.0.2","port":5050}}`), true},
+	} {
+		got, err := masterAddress(c.data, c.byName)
+		require.NoError(t, err)
+		assert.Equal(t, want, got)
+	}
+}

@@ -29,11 +29,11 @@ type Scheduler struct {
 	view View
 }
 
-// New checks the settings and returns a Scheduler that is yet to Run. Masters are given as host:port or http://host:port, any
-// of them leads to the leader; or as one zk:// address, where all of them announce themselves.
+// New checks the settings and returns a Scheduler that is yet to Run. Masters are given as host:port, http://host:port or
+// https://host:port, any of them leads to the leader; or as one zk:// address, where all of them announce themselves.
 func New(masters []string, rules coordinator.Rules, store Store, options Options) (*Scheduler, error) {
-	find, errMasters := parseMasters(masters)
 	options, errOptions := options.complete()
+	find, errMasters := parseMasters(masters, options.MasterTLS)
 	if err := errors.Join(errMasters, errOptions); err != nil {
 		return nil, err
 	}
@@ -56,7 +56,7 @@ func (s *Scheduler) Run(ctx context.Context) error {
 	l := newLoop(s, state)
 	found := s.masters(s.options.Log.Named("masters"))
 	sub := &subscriber{
-		masters: found, options: s.options, client: newClient(s.options.Principal, s.options.Secret),
+		masters: found, options: s.options, failed: func(err error) { l.show(func(v *View) { v.Unsubscribed = err.Error() }) },
 		log: s.options.Log.Named("subscription"), state: func() coordinator.State { return s.View().State }, delivery: deliveries,
 	}
 	watch := &watcher{state: sub.state, looks: looks}

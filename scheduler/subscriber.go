@@ -46,8 +46,8 @@ func masterError(message string) error {
 type subscriber struct {
 	masters  masters
 	options  Options
-	client   *client
 	log      hclog.Logger
+	failed   func(error)              // told why there is no subscription
 	state    func() coordinator.State // for framework ID and suppression
 	delivery chan<- delivery
 }
@@ -61,7 +61,6 @@ type delivery struct {
 
 // run subscribes again and again. It returns nil when ctx ends, else an error after which nothing can be done.
 func (s *subscriber) run(ctx context.Context) error {
-	defer s.client.close()
 	for attempt := 0; ; attempt++ {
 		found, err := s.masters.find(ctx)
 		accepted := false
@@ -78,6 +77,7 @@ func (s *subscriber) run(ctx context.Context) error {
 			attempt = 0
 		}
 		wait := backoff(attempt)
+		s.failed(err)
 		s.log.Warn("no subscription", "error", err, "retry_in", wait.Round(time.Millisecond).String())
 		select {
 		case <-ctx.Done():
@@ -108,7 +108,12 @@ func (s *subscriber) subscribeOnce(ctx context.Context, f found) (accepted bool,
 		case <-led.Done():
 		}
 	}()
-	conn, err := s.connect(led, f.endpoints)
+	client, err := s.options.newClient()
+	if err != nil {
+		return false, err
+	}
+	defer client.close()
+	conn, err := s.connect(led, client, f.endpoints)
 	if led.Err() != nil && err != nil {
 		return false, context.Cause(led)
 	}
@@ -152,17 +157,17 @@ func (s *subscriber) pass(ctx context.Context, d delivery) {
 }
 
 // connect finds the leader and subscribes: it tries the masters in turn and follows those that stand by.
-func (s *subscriber) connect(ctx context.Context, masters []*url.URL) (*connection, error) {
+func (s *subscriber) connect(ctx context.Context, client *client, masters []*url.URL) (*connection, error) {
 	state := s.state()
-	call := s.options.subscribeCall(state)
+	call := s.options.subscribeCall(state, client.as.principal)
 	var errs []error
 	for _, master := range masters {
 		ctx, cancel := context.WithCancelCause(ctx)
-		endpoint, response, err := s.follow(ctx, master, call)
+		endpoint, response, err := client.follow(ctx, master, masters, call)
 		if err == nil {
 			s.log.Info("subscribing", "master", endpoint.Host, "framework_id", state.FrameworkID)
 			return &connection{
-				ctx: ctx, cancel: cancel, client: s.client, endpoint: endpoint, stream: response,
+				ctx: ctx, cancel: cancel, client: client, endpoint: endpoint, stream: response,
 				suppressed: state.Suppressed, calls: make(chan *v1.Call, callQueue),
 			}, nil
 		}
@@ -172,24 +177,28 @@ func (s *subscriber) connect(ctx context.Context, masters []*url.URL) (*connecti
 	return nil, errors.Join(errs...)
 }
 
-// follow sends SUBSCRIBE to a master, or to whom it says the leader is.
-func (s *subscriber) follow(ctx context.Context, master *url.URL, call *v1.Call) (*url.URL, *http.Response, error) {
+// follow sends SUBSCRIBE to one of the masters, or to whom it says the leader is; but a secret to none that is not of the masters.
+func (c *client) follow(ctx context.Context, master *url.URL, masters []*url.URL, call *v1.Call) (*url.URL, *http.Response, error) {
 	endpoint := master
 	for range maxHops {
-		response, err := s.client.post(ctx, endpoint, call, "")
+		response, err := c.post(ctx, endpoint, call, "")
 		if err != nil {
 			return nil, nil, err
 		}
 		if response.StatusCode == http.StatusOK {
 			return endpoint, response, nil
 		}
-		err = statusError(response)
+		err = c.statusError(response)
 		response.Body.Close()
 		if response.StatusCode != http.StatusTemporaryRedirect {
 			return nil, nil, err
 		}
 		if endpoint, err = leader(endpoint, response.Header.Get("Location")); err != nil {
 			return nil, nil, err
+		}
+		if c.as.secret != "" && !mayKnow(ctx, endpoint, masters) {
+			return nil, nil, fmt.Errorf("it says that %s leads, which is none of the masters given: the secret is not sent there; name all masters in --master, or where they announce themselves",
+				endpoint.Host)
 		}
 	}
 	return nil, nil, fmt.Errorf("no leader after %d redirects: the masters do not agree", maxHops)

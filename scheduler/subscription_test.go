@@ -19,7 +19,7 @@ import (
 
 func TestTheFrameworkRegistersAsItShould(t *testing.T) {
 	r := newRig(t, 1)
-	r.options.Principal, r.options.Secret = "mooring", "secret"
+	r.options.Principal, r.options.SecretFile = "mooring", secretFile(t, "secret\n")
 	r.master.RequireCredentials("mooring", "secret")
 	r.agents(1, 1)
 	r.start()
@@ -37,14 +37,6 @@ func TestTheFrameworkRegistersAsItShould(t *testing.T) {
 		capabilities = append(capabilities, c.Type.String())
 	}
 	assert.Equal(t, []string{"PARTITION_AWARE", "TASK_KILLING_STATE", "MULTI_ROLE", "RESERVATION_REFINEMENT", "REGION_AWARE"}, capabilities)
-}
-
-func TestWrongCredentials(t *testing.T) {
-	r := newRig(t, 1)
-	r.master.RequireCredentials("mooring", "secret")
-	log := r.captureLog()
-	r.start()
-	r.eventually(func() bool { return strings.Contains(log.String(), "401 Unauthorized") }, "the log says what the master answers")
 }
 
 func TestTheFrameworkIDIsKept(t *testing.T) {
@@ -279,9 +271,10 @@ func TestBadSettings(t *testing.T) {
 		change  func(*scheduler.Options)
 		says    string
 	}{
-		"no master":     {nil, nil, "no master given: use host:port or http://host:port"},
-		"scheme":        {[]string{"ftp://h:2181"}, nil, `master "ftp://h:2181": scheme "ftp" is not known here, use host:port or http://host:port`},
+		"no master":     {nil, nil, "no master given: use host:port, http://host:port or https://host:port"},
+		"scheme":        {[]string{"ftp://h:2181"}, nil, `master "ftp://h:2181": scheme "ftp" is not known here, use host:port`},
 		"no path":       {[]string{"zk://a:b@h:2181"}, nil, `masters: address of ZooKeeper: its path "/" is not one such as`},
+		"http":          {[]string{"http://h:5050"}, func(o *scheduler.Options) { o.MasterTLS = true }, `master "http://h:5050" is not to be asked by HTTPS, the others are`},
 		"mixed":         {[]string{"zk://a:b@h:2181/mesos", "h:5050"}, nil, "masters: an address in ZooKeeper stands for all, give it alone"},
 		"in a list":     {[]string{"h:5050,zk"}, nil, `master "zk": use host:port`},
 		"no port":       {[]string{"leader"}, nil, `master "leader": use host:port`},
@@ -290,7 +283,6 @@ func TestBadSettings(t *testing.T) {
 		"credentials":   {[]string{"http://a:b@leader:5050"}, nil, `master at "leader:5050": give credentials as principal and secret`},
 		"zks":           {[]string{"zks://a:b@h:2181/mesos"}, nil, `master at "h:2181/mesos": give credentials as principal and secret`},
 		"both reported": {[]string{"ftp://x:1", "y"}, nil, "ftp"},
-		"secret alone":  {nil, func(o *scheduler.Options) { o.Secret = "s" }, "secret without principal"},
 		"short timeout": {nil, func(o *scheduler.Options) { o.FailoverTimeout = time.Second }, "failover timeout 1s: use at least 1m"},
 		"containerizer": {nil, func(o *scheduler.Options) { o.Containerizer = "rkt" }, `containerizer "rkt": use "mesos" or "docker"`},
 		"relative path": {nil, func(o *scheduler.Options) { o.ExecutorPath = "mooring" }, `executor path "mooring": use an absolute path`},
@@ -301,7 +293,9 @@ func TestBadSettings(t *testing.T) {
 			options := good
 			if c.change != nil {
 				c.change(&options)
-				c.masters = []string{"leader:5050"}
+				if c.masters == nil {
+					c.masters = []string{"leader:5050"}
+				}
 			}
 			_, err := scheduler.New(c.masters, rules(), nil, options)
 			assert.ErrorContains(t, err, c.says)

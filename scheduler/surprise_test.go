@@ -151,18 +151,6 @@ func TestAnAgentThatDoesNotComeBackAfterAFailoverOfTheMaster(t *testing.T) {
 	assert.Equal(t, other, r.node(1).Place.Agent)
 }
 
-func TestCredentialsGoWhereARedirectLeads(t *testing.T) {
-	r := newRig(t, 1)
-	r.options.Principal, r.options.Secret = "mooring", "secret"
-	r.master.RequireCredentials("mooring", "secret")
-	standby := mesostest.New(t)
-	standby.RequireCredentials("mooring", "secret")
-	standby.Fault(func(f *mesostest.Faults) { f.Redirect = "//" + r.master.Address() + "/master/api/v1/scheduler" })
-	r.agents(1, 1)
-	r.startWith(standby.Address())
-	r.running(1)
-}
-
 func TestARedirectToADeadLeaderIsTriedUntilThereIsAnother(t *testing.T) {
 	r := newRig(t, 1)
 	l, err := net.Listen("tcp", "127.0.0.1:0")

@@ -9,18 +9,19 @@ import (
 
 // View is what a Scheduler knows at one moment. It is not to be changed.
 type View struct {
-	State      coordinator.State
-	Rules      coordinator.Rules
-	Role       string
-	Loaded     bool                                    // the state was read
-	Turned     time.Time                               // when the loop was last seen at work, which it is at least every second
-	Subscribed string                                  // host:port of the leading master; empty: no subscription
-	StoreError string                                  // of the latest save; empty: it went well
-	Watch      Watch                                   // over hosts' heartbeats
-	Leader     string                                  // address of the API of the scheduler that leads; empty: not known, or there is one only
-	Standby    bool                                    // another one leads: this is what is saved, and orders go to the leader
-	Notes      map[coordinator.NodeID]coordinator.Note // the latest note on each node that waits
-	Details    map[coordinator.NodeID]Detail           // of running tasks
+	State        coordinator.State
+	Rules        coordinator.Rules
+	Role         string
+	Loaded       bool                                    // the state was read
+	Turned       time.Time                               // when the loop was last seen at work, which it is at least every second
+	Subscribed   string                                  // host:port of the leading master; empty: no subscription
+	Unsubscribed string                                  // why there was no subscription, when that failed last
+	StoreError   string                                  // of the latest save; empty: it went well
+	Watch        Watch                                   // over hosts' heartbeats
+	Leader       string                                  // address of the API of the scheduler that leads; empty: not known, or there is one only
+	Standby      bool                                    // another one leads: this is what is saved, and orders go to the leader
+	Notes        map[coordinator.NodeID]coordinator.Note // the latest note on each node that waits
+	Details      map[coordinator.NodeID]Detail           // of running tasks
 }
 
 // Watch is how the watching of hosts' heartbeats goes.

@@ -90,8 +90,8 @@ func problemsOfAll(v scheduler.View) []Problem {
 	case v.Standby: // the leader has the subscription
 	case v.Subscribed == "":
 		all = append(all, Problem{
-			What: "no subscription with a Mesos master: nodes go on, but none is launched or ended",
-			Do:   "see that a master leads and that the scheduler reaches it (--master); its log says why it does not",
+			What: "no subscription with a Mesos master: nodes go on, but none is launched or ended" + latestTry(v.Unsubscribed),
+			Do:   "see that a master leads and that the scheduler reaches it (--master); its log says more",
 		})
 	}
 	if v.State.Removal != coordinator.Installed {
@@ -137,6 +137,13 @@ func problemsOfHosts(v scheduler.View) []Problem {
 		}
 	}
 	return all
+}
+
+func latestTry(failed string) string {
+	if failed == "" {
+		return ""
+	}
+	return ". The latest try: " + strings.ReplaceAll(failed, "\n", "; ")
 }
 
 // problemOf says what is wrong with a node, and what to do; nothing if nothing is.

@@ -56,9 +56,11 @@ func TestStatusSaysWhatIsWrongAndWhatToDo(t *testing.T) {
 		what, do string
 		node     coordinator.NodeID
 	}{
-		"no master": {func(v *scheduler.View, _ *coordinator.Node) { v.Subscribed = "" },
-			"no subscription with a Mesos master: nodes go on, but none is launched or ended",
-			"see that a master leads and that the scheduler reaches it (--master); its log says why it does not", 0},
+		"no master": {func(v *scheduler.View, _ *coordinator.Node) {
+			v.Subscribed, v.Unsubscribed = "", "m1: refused\nm2: refused"
+		},
+			"no subscription with a Mesos master: nodes go on, but none is launched or ended. The latest try: m1: refused; m2: refused",
+			"see that a master leads and that the scheduler reaches it (--master); its log says more", 0},
 		"no leader": {func(v *scheduler.View, _ *coordinator.Node) { v.Standby = true },
 			"no scheduler leads: nodes go on, but none is launched or ended",
 			"wait some seconds; then see that schedulers run and reach ZooKeeper (--zookeeper)", 0},

@@ -5,11 +5,14 @@
 package mesostest
 
 import (
+	"crypto/tls"
+	"encoding/pem"
 	"fmt"
 	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
-	"strings"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -45,6 +48,7 @@ type Master struct {
 	mu            sync.Mutex
 	faults        Faults
 	credentials   string // principal:secret; empty: none asked for
+	shown         []string
 	stream        *stream
 	framework     *mesos.FrameworkInfo
 	suppressed    bool
@@ -59,12 +63,24 @@ type Master struct {
 }
 
 // New starts a master that ends with the test.
-func New(t testing.TB) *Master {
+func New(t testing.TB) *Master { return start(t, (*httptest.Server).Start) }
+
+// NewTLS starts one that speaks HTTPS, with a certificate of [Certificate]'s for 127.0.0.1 and example.com.
+func NewTLS(t testing.TB, demand *tls.Config) *Master {
+	return start(t, func(s *httptest.Server) {
+		s.TLS = demand
+		s.StartTLS()
+	})
+}
+
+func start(t testing.TB, begin func(*httptest.Server)) *Master {
 	m := &Master{
 		Heartbeat: 15 * time.Second,
 		removed:   map[string]bool{}, agents: map[string]*agent{}, tasks: map[string]*task{}, offers: map[string]mesos.Offer{},
 	}
-	m.server = httptest.NewServer(m)
+	m.server = httptest.NewUnstartedServer(m)
+	m.server.Config.ErrorLog = log.New(io.Discard, "", 0) // clients that go away are what tests are about
+	begin(m.server)
 	t.Cleanup(func() {
 		m.Disconnect()
 		m.server.CloseClientConnections()
@@ -74,7 +90,19 @@ func New(t testing.TB) *Master {
 }
 
 // Address is where the master listens, host:port.
-func (m *Master) Address() string { return strings.TrimPrefix(m.server.URL, "http://") }
+func (m *Master) Address() string { return m.server.Listener.Addr().String() }
+
+// Certificate is what clients check one against that speaks HTTPS, in PEM.
+func (m *Master) Certificate() []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: m.server.Certificate().Raw})
+}
+
+// Credentials returns those that came with requests, principal:secret each.
+func (m *Master) Credentials() []string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Clone(m.shown)
+}
 
 // Fault changes the faults.
 func (m *Master) Fault(change func(*Faults)) {
@@ -147,10 +175,13 @@ func (m *Master) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // admit makes the checks that need no framework.
 func (m *Master) admit(w http.ResponseWriter, r *http.Request) (*v1.Call, *answer) {
+	principal, secret, shown := r.BasicAuth()
 	m.mu.Lock()
 	faults, credentials := m.faults, m.credentials
+	if shown {
+		m.shown = append(m.shown, principal+":"+secret)
+	}
 	m.mu.Unlock()
-	principal, secret, _ := r.BasicAuth()
 	switch {
 	case credentials != "" && principal+":"+secret != credentials:
 		w.Header().Set("WWW-Authenticate", `Basic realm="mesos-master-scheduler"`)

@@ -87,7 +87,7 @@ func TestAMasterThatAsksForCredentials(t *testing.T) {
 	for _, secret := range []string{"", "wrong"} {
 		before := r.log.count("401 Unauthorized")
 		if secret != "" {
-			r.options.Principal, r.options.Secret = "mooring", secret
+			r.options.Principal, r.options.SecretFile = "mooring", secretFile(t, secret)
 		}
 		r.start()
 		r.eventually("it is refused", func() error {
@@ -98,7 +98,7 @@ func TestAMasterThatAsksForCredentials(t *testing.T) {
 		})
 		r.stop()
 	}
-	r.options.Secret = "right"
+	r.options.SecretFile = secretFile(t, "right")
 	r.start()
 	r.is(1, coordinator.Running, 1)
 }
