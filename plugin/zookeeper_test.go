@@ -23,8 +23,10 @@ import (
 // Two hosts share a store whose leases are in ZooKeeper.
 func TestVolumesWithLeasesInZooKeeper(t *testing.T) {
 	server := zookeeper.Run(t)
-	address := "zk://mooring:verysecret@" + server.Address + "/mooring"
 	dir, log := t.TempDir(), &bytes.Buffer{}
+	secret := filepath.Join(t.TempDir(), "keeper")
+	require.NoError(t, os.WriteFile(secret, []byte("mooring:verysecret\n"), 0o600))
+	address := "zk://@" + secret + "@" + server.Address + "/mooring"
 	var writing sync.Mutex
 	inZooKeeper := func(name string) plugin.Config {
 		cfg := configure(t, name, dir)

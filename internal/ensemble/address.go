@@ -5,13 +5,16 @@ import (
 	"fmt"
 	"net"
 	"path"
+	"path/filepath"
 	"strings"
+
+	"mooring/internal/secret"
 )
 
 const (
 	scheme      = "zk://"
 	defaultPort = "2181"
-	form        = "zk://user:password@host:2181,host:2181,host:2181/path, user and password may be left out"
+	form        = "zk://user:password@host:2181,host:2181,host:2181/path; user and password may be left out, or be in a file: zk://@FILE@host:2181/path"
 )
 
 // Address says where an ensemble is and who asks. It never shows the password.
@@ -22,7 +25,7 @@ type Address struct {
 	password string
 }
 
-// Parse reads an address. Errors do not repeat it, because of its password.
+// Parse reads an address, and the file with user and password that it may name. Errors do not repeat it, because of its password.
 func Parse(text string) (Address, error) {
 	a, err := parse(text)
 	if err != nil {
@@ -38,9 +41,9 @@ func parse(text string) (Address, error) {
 	}
 	var a Address
 	if at := strings.LastIndex(rest, "@"); at >= 0 {
-		var found bool
-		if a.user, a.password, found = strings.Cut(rest[:at], ":"); !found || a.user == "" || a.password == "" {
-			return Address{}, errors.New("before the @ there is no user:password")
+		var err error
+		if a.user, a.password, err = who(rest[:at]); err != nil {
+			return Address{}, err
 		}
 		rest = rest[at+1:]
 	}
@@ -60,6 +63,21 @@ func parse(text string) (Address, error) {
 		a.servers = append(a.servers, server)
 	}
 	return a, nil
+}
+
+// who reads what is before the last @: user and password, or where they are kept.
+func who(text string) (user, password string, err error) {
+	if file, inFile := strings.CutPrefix(text, "@"); inFile {
+		if !filepath.IsAbs(file) {
+			return "", "", fmt.Errorf("its file %q with user and password is not an absolute path", file)
+		}
+		return secret.ReadPair(file)
+	}
+	user, password, found := strings.Cut(text, ":")
+	if !found || user == "" || password == "" {
+		return "", "", errors.New("before the @ there is no user:password")
+	}
+	return user, password, nil
 }
 
 // Path is the node below which everything is.

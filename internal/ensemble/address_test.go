@@ -2,6 +2,8 @@ package ensemble_test
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -45,5 +47,29 @@ func TestAddresses(t *testing.T) {
 		require.ErrorContains(t, err, message, text)
 		require.ErrorContains(t, err, "it looks like zk://user:password@host:2181")
 		require.NotContains(t, strings.ReplaceAll(err.Error(), "user:password", ""), "secret")
+	}
+}
+
+func TestUserAndPasswordFromAFile(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "keeper")
+	require.NoError(t, os.WriteFile(file, []byte("mooring:p@ss:w/ord\n"), 0o600))
+	a, err := ensemble.Parse("zk://@" + file + "@a:2181,b/mooring")
+	require.NoError(t, err)
+	assert.Equal(t, "zk://a:2181,b:2181/mooring", a.String())
+	assert.NotContains(t, fmt.Sprintf("%+v %#v", a, a), "ord")
+	same, err := ensemble.Parse("zk://mooring:p@ss:w/ord@a:2181,b/mooring")
+	require.NoError(t, err)
+	assert.Equal(t, same, a)
+
+	require.NoError(t, os.Chmod(file, 0o644))
+	for address, says := range map[string]string{
+		"zk://@" + file + "@a/mooring":  "is open to everybody on this machine",
+		"zk://@keeper@a/mooring":        `its file "keeper" with user and password is not an absolute path`,
+		"zk://@/no/such/file@a/mooring": "open /no/such/file: no such file",
+		"zk://@/dev/null@a/mooring":     "is no file",
+	} {
+		_, err := ensemble.Parse(address)
+		require.ErrorContains(t, err, says)
+		assert.NotContains(t, err.Error(), "ord\n")
 	}
 }

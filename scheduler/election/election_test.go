@@ -23,7 +23,12 @@ const (
 
 func connect(t *testing.T, server string) *ensemble.Conn {
 	t.Helper()
-	a, err := ensemble.Parse("zk://" + server + root)
+	return connectTo(t, "zk://"+server+root)
+}
+
+func connectTo(t *testing.T, address string) *ensemble.Conn {
+	t.Helper()
+	a, err := ensemble.Parse(address)
 	require.NoError(t, err)
 	c := ensemble.New(a, ensemble.Options{Session: election.Session, Answer: election.Answer})
 	t.Cleanup(c.Close)
@@ -37,7 +42,11 @@ func write(conn *ensemble.Conn, ops ...any) error {
 
 func prepare(t *testing.T, server string) *ensemble.Conn {
 	t.Helper()
-	conn := connect(t, server)
+	return prepareBelow(t, connect(t, server), root)
+}
+
+func prepareBelow(t *testing.T, conn *ensemble.Conn, root string) *ensemble.Conn {
+	t.Helper()
 	ops := []any{&zk.CreateRequest{Path: root, Acl: conn.ACL()}, &zk.CreateRequest{Path: root + "/log", Acl: conn.ACL()}}
 	for _, node := range election.Nodes() {
 		ops = append(ops, &zk.CreateRequest{Path: root + "/" + node, Acl: conn.ACL()})
@@ -187,4 +196,13 @@ func serverRestarts(t *testing.T, server *zookeeper.Server) {
 	}
 	require.NoError(t, term.Context().Err())
 	term.Resign()
+}
+
+// Nobody sees who leads, and nobody else stands for election, where there is a password.
+func TestAnElectionWithAPassword(t *testing.T) {
+	server := zookeeper.Run(t)
+	conn := prepareBelow(t, connectTo(t, "zk://me:hush@"+server.Address+"/closed"), "/closed")
+	term := lead(t, election.New(conn, "/closed", "one:1", nil))
+	defer term.Resign()
+	assert.Greater(t, len(zookeeper.Closed(t, server, "/closed", "me", "hush")), len(election.Nodes())+2, "with the candidate")
 }

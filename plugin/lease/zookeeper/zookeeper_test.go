@@ -62,14 +62,15 @@ func TestLeasesInZooKeeper(t *testing.T) {
 	t.Run("contract with a password", func(t *testing.T) {
 		leasetest.Contract(t, func(t *testing.T) leasetest.Place { return newPlace(t, "zk://me:secret@"+s.Address+"/guarded") })
 	})
-	t.Run("only who has the password", func(t *testing.T) { onlyWithPassword(t, s.Address) })
+	t.Run("only who has the password", func(t *testing.T) { onlyWithPassword(t, s) })
 	t.Run("another path", func(t *testing.T) { anotherPath(t, s.Address) })
 	t.Run("only the last lease is removed", func(t *testing.T) { onlyTheLast(t, s.Address) })
 	t.Run("beats of two under one name", func(t *testing.T) { rivals(t, s.Address) })
 	t.Run("server away", func(t *testing.T) { away(t, s) })
 }
 
-func onlyWithPassword(t *testing.T, address string) {
+func onlyWithPassword(t *testing.T, s *server.Server) {
+	address := s.Address
 	p := newPlace(t, "zk://me:secret@"+address+"/locked")
 	for _, stranger := range []string{"zk://" + address + "/locked", "zk://me:wrong@" + address + "/locked"} {
 		err := connect(t, stranger).Leases(p.store).Check()
@@ -78,8 +79,13 @@ func onlyWithPassword(t *testing.T, address string) {
 		_, err = connect(t, stranger).Leases(p.store).Create(lease.Lease{}, lease.Lease{}.Next("v", leasetest.Identity("a")))
 		require.ErrorIs(t, err, zk.ErrNoAuth)
 	}
-	_, err := p.leases().Create(lease.Lease{}, lease.Lease{}.Next("v", leasetest.Identity("a")))
+	first, err := p.leases().Create(lease.Lease{}, lease.Lease{}.Next("v", leasetest.Identity("a")))
 	require.NoError(t, err)
+	_, err = p.leases().Create(first, first.Next("v", leasetest.Identity("a")))
+	require.NoError(t, err)
+	_, err = p.leases().Beat(lease.Heartbeat{Identity: leasetest.Identity("a"), Sequence: 1})
+	require.NoError(t, err)
+	assert.Subset(t, server.Closed(t, s, "/locked", "me", "secret"), []string{"/locked/" + p.store + "/volumes/v", "/locked/" + p.store + "/hosts/a"})
 }
 
 // anotherPath is a host whose setting is not that of the others: it finds no leases, and makes none.
