@@ -11,6 +11,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"mooring/coordinator"
+	"mooring/internal/secret"
 	"mooring/scheduler/api"
 	"mooring/scheduler/client"
 )
@@ -18,10 +19,25 @@ import (
 // operatorFlags are those of every order to a running scheduler.
 type operatorFlags struct {
 	Scheduler string `help:"Address of the scheduler's HTTP API. Default: http://127.0.0.1:31100." default:"http://127.0.0.1:31100" placeholder:"URL"`
+	TokenFile string `help:"File with the token, or USER:PASSWORD, that the scheduler is shown." placeholder:"FILE"`
 	JSON      bool   `help:"Print JSON." name:"json" env:"-"`
 }
 
-func (f *operatorFlags) client() (*client.Client, error) { return client.New(f.Scheduler, nil) }
+func (f *operatorFlags) client() (*client.Client, error) {
+	c, err := client.New(f.Scheduler, nil)
+	if err != nil || f.TokenFile == "" {
+		return c, err
+	}
+	token, err := secret.Read(f.TokenFile)
+	if err != nil {
+		return nil, fmt.Errorf("token for the scheduler: %w", err)
+	}
+	if strings.ContainsAny(token, "\r\n") {
+		return nil, fmt.Errorf("token file %s has more than one line: it holds the one token, or USER:PASSWORD, that is shown", f.TokenFile)
+	}
+	c.As(token)
+	return c, nil
+}
 
 // nodeArgument names the node that an order is for.
 type nodeArgument struct {

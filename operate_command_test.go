@@ -5,6 +5,8 @@ import (
 	"context"
 	"encoding/json"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -132,4 +134,16 @@ func TestTimesForPeople(t *testing.T) {
 		assert.Equal(t, want, since(time.Now().Add(-ago)))
 	}
 	assert.Equal(t, "-", since(time.Time{}))
+}
+
+func TestTheTokenOfAnOperatorIsInAFile(t *testing.T) {
+	for content, says := range map[string]string{"": "is empty", "one\ntwo": "has more than one line"} {
+		file := filepath.Join(t.TempDir(), "token")
+		require.NoError(t, os.WriteFile(file, []byte(content), 0o600))
+		t.Setenv("MOORING_TOKEN_FILE", file)
+		line, err := parse(t, "status")
+		require.NoError(t, err)
+		_, err = line.Status.client()
+		require.ErrorContains(t, err, says)
+	}
 }

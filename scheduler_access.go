@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"mooring/scheduler"
+	"mooring/scheduler/api"
 )
 
 // masterAccess says how Mesos masters are asked, and as whom.
@@ -17,6 +18,16 @@ type masterAccess struct {
 	MasterCAFile   string `help:"File with the certificates (PEM) that masters are checked against. Default: the system's." name:"master-ca-file" placeholder:"FILE"`
 	MasterCertFile string `help:"File with the certificate (PEM) that is shown to masters." placeholder:"FILE"`
 	MasterKeyFile  string `help:"File with its key (PEM)." placeholder:"FILE"`
+}
+
+// apiAccess says who may use the API.
+type apiAccess struct {
+	APIReadFile  string `help:"File with the tokens, or USER:PASSWORD, one in a line, of who may read the API. Default: everybody." name:"api-read-file" placeholder:"FILE"`
+	APIWriteFile string `help:"The same for who may give orders, and read. Default: everybody." name:"api-write-file" placeholder:"FILE"`
+}
+
+func (a apiAccess) access() api.Access {
+	return api.Access{ReadFile: a.APIReadFile, WriteFile: a.APIWriteFile}
 }
 
 // checkAccess reports certificates that would never be used.

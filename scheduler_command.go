@@ -46,6 +46,7 @@ type schedulerCommand struct {
 	Heartbeats string `help:"Where hosts' heartbeats are: the directory that the volume driver has as store.source, or the address that it has as LEASES. A host whose heartbeat stands still is dead before Mesos says so." placeholder:"DIR|zk://…"`
 
 	masterAccess `embed:""`
+	apiAccess    `embed:""`
 
 	Nodes      int               `help:"Elasticsearch nodes at the very first start; later the API sets it." default:"3" aliases:"elasticsearchNodes"`
 	CPUs       float64           `help:"CPUs of a node." name:"cpus" default:"1" aliases:"elasticsearchCpu"`
@@ -141,7 +142,7 @@ func (c *schedulerCommand) Run(ctx context.Context, logger hclog.Logger) (err er
 		return err
 	}
 	defer closing(kept, &err)
-	handler, err := api.Handler(s, api.Options{Log: logger.Named("api")})
+	handler, err := api.Handler(s, api.Options{Access: c.access(), Log: logger.Named("api")})
 	if err != nil {
 		return err
 	}
@@ -193,7 +194,7 @@ func (c *schedulerCommand) options(logger hclog.Logger) (scheduler.Options, erro
 		}
 	}
 	c.give(&o)
-	return o, o.CheckSecrets()
+	return o, errors.Join(o.CheckSecrets(), c.access().Check())
 }
 
 // advertised is where agents reach the API.

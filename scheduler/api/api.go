@@ -44,12 +44,14 @@ type Scheduler interface {
 // Options are the settings of the API. The zero value works.
 type Options struct {
 	Binary string       // served to agents; "" means the running program
+	Access Access       // who may use it
 	Log    hclog.Logger // nil is silent
 }
 
 type server struct {
 	scheduler Scheduler
 	binary    string
+	access    Access
 	log       hclog.Logger
 	client    http.RoundTripper // to the scheduler that leads
 }
@@ -66,7 +68,7 @@ func Handler(s Scheduler, o Options) (http.Handler, error) {
 		}
 		o.Binary = path
 	}
-	api := &server{scheduler: s, binary: o.Binary, log: o.Log, client: newTransport()}
+	api := &server{scheduler: s, binary: o.Binary, access: o.Access, log: o.Log, client: newTransport()}
 	mux := http.NewServeMux()
 	for pattern, handle := range map[string]func(*http.Request) (any, error){
 		"GET /v1/cluster":                    api.cluster,
@@ -86,7 +88,7 @@ func Handler(s Scheduler, o Options) (http.Handler, error) {
 	mux.HandleFunc("GET /healthz", api.healthz)
 	mux.HandleFunc("GET /readyz", api.readyz)
 	mux.HandleFunc("GET /metrics", api.metrics)
-	return api.ordersToLeader(mux), nil
+	return api.known(api.ordersToLeader(mux)), nil
 }
 
 // Serve answers requests on a listener until ctx ends.

@@ -41,7 +41,11 @@ func (u Unreachable) Unwrap() error { return u.Cause }
 type Client struct {
 	address string
 	http    *http.Client
+	token   string
 }
+
+// As shows the scheduler a token, or USER:PASSWORD, with everything that is asked from now on.
+func (c *Client) As(token string) { c.token = token }
 
 // New reaches the scheduler at an address, http://host:port or host:port; transport nil is the usual one.
 func New(address string, transport http.RoundTripper) (*Client, error) {
@@ -122,6 +126,11 @@ func (c *Client) call(ctx context.Context, method, path string, order, answer an
 	request, err := http.NewRequestWithContext(ctx, method, c.address+path, body)
 	if err != nil {
 		return err
+	}
+	if user, password, pair := strings.Cut(c.token, ":"); pair {
+		request.SetBasicAuth(user, password)
+	} else if c.token != "" {
+		request.Header.Set("Authorization", "Bearer "+c.token)
 	}
 	response, err := c.http.Do(request)
 	if err != nil {

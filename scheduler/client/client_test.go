@@ -5,6 +5,8 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -131,4 +133,19 @@ func TestAddresses(t *testing.T) {
 		assert.ErrorContains(t, err, says, bad)
 		assert.NotContains(t, err.Error(), "hush")
 	}
+}
+
+func TestAClientShowsItsToken(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "tokens")
+	require.NoError(t, os.WriteFile(file, []byte("token\nuser:pass:word"), 0o600))
+	h, err := api.Handler(&framework{state: coordinator.NewState("es", 3)}, api.Options{Access: api.Access{ReadFile: file, WriteFile: file}})
+	require.NoError(t, err)
+	c := reach(t, h)
+	require.ErrorContains(t, c.Scale(t.Context(), 4), "give --token-file or set MOORING_TOKEN_FILE")
+	for _, token := range []string{"token", "user:pass:word"} {
+		c.As(token)
+		require.NoError(t, c.Scale(t.Context(), 4), token)
+	}
+	c.As("wrong")
+	require.ErrorContains(t, c.Scale(t.Context(), 4), "does not know the token")
 }
