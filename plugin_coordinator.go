@@ -79,6 +79,9 @@ func (c coordination) complete(text []byte, unread error) ([]byte, error) {
 	if len(wrong) > 0 {
 		return nil, fmt.Errorf("this host is no coordinator: %w", wrong)
 	}
+	if s := line.Scheduler; s.Heartbeats == "" && s.driverName() == driverThatFences && s.fencing() { // of others its heartbeats say nothing
+		values["heartbeats"] = c.Beats
+	}
 	return yaml.Marshal(values)
 }
 
@@ -129,9 +132,6 @@ func (c coordination) fillIn(values map[string]any) (wrong mistakes) {
 	if values["advertise"] == nil {
 		values["advertise"] = advertiseAuto
 	}
-	if values["heartbeats"] == nil && c.Beats != "" && ownDriver(values) {
-		values["heartbeats"] = c.Beats
-	}
 	return wrong
 }
 
@@ -149,16 +149,4 @@ func check(command *kong.Node, scheduler *schedulerCommand, values map[string]an
 		}
 	}
 	return scheduler.Validate()
-}
-
-// ownDriver tells whether nodes have volumes of this project's driver, which refuses a second writer. Of others its heartbeats say nothing.
-func ownDriver(values map[string]any) bool {
-	asked := schedulerCommand{VolumeDriver: driverThatFences, Fencing: "auto"}
-	if driver, given := values["external-volume-driver"]; given {
-		asked.VolumeDriver = fmt.Sprint(driver)
-	}
-	if fencing, given := values["fencing"]; given {
-		asked.Fencing = fmt.Sprint(fencing)
-	}
-	return asked.driverName() == driverThatFences && asked.fencing()
 }

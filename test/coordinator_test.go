@@ -131,7 +131,7 @@ func status(t *testing.T, h *cell.Host) (string, error) {
 // which comes back with another one.
 func killPlugin(t *testing.T, c *cell.Cell, leads *cell.Host) *cell.Host {
 	t.Helper()
-	scheduler, driver := leads.SchedulerPID(), leads.PID("mooring") // the oldest of them all
+	scheduler, driver := leads.SchedulerPID(), leads.PluginPID()
 	require.NotZero(t, driver)
 	require.NoError(t, unix.Kill(driver, unix.SIGKILL))
 	other := next(t, c, c.Hosts[leads.N%len(c.Hosts)], leads)
