@@ -46,7 +46,7 @@ func TestTheJavaFrameworksOptionNamesAreKnown(t *testing.T) {
 		"--externalVolumeOptions=size=5,newFsType=xfs")
 	require.NoError(t, err)
 	rules := line.Scheduler.rules()
-	assert.Equal(t, []any{"e", 5, int64(2000), int64(4096), "logs", "es", "c", "rexray"}, []any{
+	assert.Equal(t, []any{"e", 5, int64(2000), int64(4096), "logs", []string{"es"}, "c", "rexray"}, []any{
 		rules.Settings.Image, line.Scheduler.Nodes, rules.CPUs, rules.MemoryMB, line.Scheduler.Framework, line.Scheduler.Role,
 		rules.Settings.Cluster, rules.Settings.Driver,
 	})

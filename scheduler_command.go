@@ -34,7 +34,7 @@ type schedulerCommand struct {
 	StateDir      string        `help:"Directory for what the scheduler must remember." default:"/var/lib/mooring-scheduler" placeholder:"DIR"`
 	Listen        string        `help:"Address of the HTTP API." default:":31100" placeholder:"HOST:PORT"`
 	Advertise     string        `help:"Address under which agents and other schedulers reach the API; auto: this host's on the way to ZooKeeper. Default: that of --listen, or this host's name." placeholder:"HOST:PORT"`
-	Role          string        `help:"Mesos role whose resources are used." default:"*" aliases:"frameworkRole"`
+	Role          []string      `help:"Mesos role whose resources are used; may be given again." default:"*" aliases:"frameworkRole"`
 	User          string        `help:"User that executors run as." default:"root"`
 	Failover      time.Duration `help:"How long Mesos keeps the tasks while no scheduler is there." default:"672h"`
 	NewFramework  bool          `help:"Register anew, although the framework was removed; the nodes keep their IDs and volumes."`
@@ -83,7 +83,7 @@ func (c *schedulerCommand) Validate() error {
 			errs = append(errs, fmt.Errorf(format, args...))
 		}
 	}
-	errs = append(errs, coordinator.CheckFramework(c.Framework), scheduler.CheckMasters(c.Master, c.MasterTLS), c.checkAccess(), elasticsearch.CheckHeap(c.heap(), c.Memory),
+	errs = append(errs, coordinator.CheckFramework(c.Framework), scheduler.CheckMasters(c.Master, c.MasterTLS), c.checkAccess(), scheduler.CheckRoles(c.Role), elasticsearch.CheckHeap(c.heap(), c.Memory),
 		elasticsearch.CheckJavaOptions(c.JavaOption), elasticsearch.CheckSettings(c.Setting), c.checkVolumes())
 	check(c.Nodes >= 1, "nodes %d: use at least 1", c.Nodes)
 	check(c.CPUs >= leastCPUs, "cpus %g: use at least %g", c.CPUs, leastCPUs)
@@ -183,7 +183,7 @@ func (c *schedulerCommand) oneOfSeveral(options scheduler.Options) (running, io.
 
 func (c *schedulerCommand) options(logger hclog.Logger) (scheduler.Options, error) {
 	o := scheduler.Options{
-		Role: c.Role, User: c.User, FailoverTimeout: c.Failover, NewFramework: c.NewFramework,
+		Roles: c.Role, User: c.User, FailoverTimeout: c.Failover, NewFramework: c.NewFramework,
 		Containerizer: scheduler.Containerizer(c.Containerizer), ArtifactURL: "http://" + c.Advertise + api.ArtifactPath,
 		ExecutorPath: c.ExecutorPath, DockerHost: c.DockerHost, DriverState: c.DriverState, Log: logger,
 	}

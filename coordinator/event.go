@@ -17,16 +17,24 @@ type Offers struct {
 	Offers []Offer
 }
 
-// Offer is one offer, with the resources of all usable roles and reservations added up.
+// Offer is one offer, with its resources added up, reserved or not.
 type Offer struct {
 	ID          string
 	Agent       string // agent ID
 	Host        string // address of the agent
+	Role        string // that it was made to: offers to different roles can't be accepted together
 	CPUs        int64  // thousandths of a CPU, as Mesos rounds them
 	MemoryMB    int64
+	Reserved    Amount // how much of CPUs and memory is reserved, so that nobody but its role can use it
 	Ports       []PortRange
 	Attributes  map[string]string
 	Unavailable bool // the operator announced maintenance that has begun or begins soon
+}
+
+// Amount is a share of an agent.
+type Amount struct {
+	CPUs     int64 // thousandths
+	MemoryMB int64
 }
 
 // PortRange is a range of ports, both ends included.

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// host is what one agent offers, all its offers together.
+// host is what one agent offers to one role, all its offers together: Mesos takes none together that are to different roles.
 type host struct {
 	Offer
 	offers []string
@@ -54,20 +54,24 @@ func (t *turn) mayLaunch(n Node) bool {
 
 const taken = "taken in this step" // why no further node may be launched on a host
 
-// gather adds up the offers of each agent, in the order of their coming.
+// gather adds up the offers of each agent to each role, in the order of their coming.
 func gather(offers []Offer) []*host {
 	var hosts []*host
-	byAgent := make(map[string]*host, len(offers))
+	type pair struct{ agent, role string }
+	byPair := make(map[pair]*host, len(offers))
 	for _, o := range offers {
-		h := byAgent[o.Agent]
+		to := pair{o.Agent, o.Role}
+		h := byPair[to]
 		if h == nil {
-			byAgent[o.Agent] = &host{Offer: o, offers: []string{o.ID}}
-			hosts = append(hosts, byAgent[o.Agent])
+			byPair[to] = &host{Offer: o, offers: []string{o.ID}}
+			hosts = append(hosts, byPair[to])
 			continue
 		}
 		h.offers = append(h.offers, o.ID)
 		h.CPUs += o.CPUs
 		h.MemoryMB += o.MemoryMB
+		h.Reserved.CPUs += o.Reserved.CPUs
+		h.Reserved.MemoryMB += o.Reserved.MemoryMB
 		h.Ports = slices.Concat(h.Ports, o.Ports)
 		h.Unavailable = h.Unavailable || o.Unavailable
 	}
@@ -78,7 +82,7 @@ func gather(offers []Offer) []*host {
 type placement struct {
 	turn    *turn
 	hosts   []*host
-	byAgent map[string]*host
+	byAgent map[string][]*host // one for each role that an agent offers to
 	free    map[string][]*host // hosts by zone that fit a node which is on none of them
 	onHost  map[string]int     // nodes by host
 	inZone  map[string]int     // nodes by zone
@@ -86,7 +90,7 @@ type placement struct {
 
 func (t *turn) placement(hosts []*host) *placement {
 	p := &placement{
-		turn: t, hosts: hosts, byAgent: make(map[string]*host, len(hosts)),
+		turn: t, hosts: hosts, byAgent: make(map[string][]*host, len(hosts)),
 		free: map[string][]*host{}, onHost: map[string]int{}, inZone: map[string]int{},
 	}
 	for _, n := range t.state.Nodes {
@@ -95,18 +99,35 @@ func (t *turn) placement(hosts []*host) *placement {
 			p.inZone[n.Place.Zone]++
 		}
 	}
-	if len(t.state.Agents) > 0 {
-		slices.SortStableFunc(hosts, func(a, b *host) int { return p.failures(a) - p.failures(b) })
-	}
+	p.sort()
 	for _, h := range hosts {
 		h.why = t.unfit(h, p.onHost[h.Host])
-		p.byAgent[h.Agent] = h
+		p.byAgent[h.Agent] = append(p.byAgent[h.Agent], h)
 		if h.why == "" {
 			zone := h.Attributes[t.rules.SpreadBy]
 			p.free[zone] = append(p.free[zone], h)
 		}
 	}
 	return p
+}
+
+// sort puts the hosts first that are to be taken first: where less has failed, then where nobody else could use what a node needs.
+func (p *placement) sort() {
+	special := func(h *host) bool { return p.failures(h) > 0 || p.reserved(h) > 0 }
+	if slices.ContainsFunc(p.hosts, special) {
+		slices.SortStableFunc(p.hosts, func(a, b *host) int { return cmp.Or(p.failures(a)-p.failures(b), p.reserved(b)-p.reserved(a)) })
+	}
+}
+
+// reserved tells how much of what a node needs is reserved on a host: 2 for all, 1 for some, 0 for nothing.
+func (p *placement) reserved(h *host) int {
+	switch r := p.turn.rules; {
+	case h.Reserved.CPUs >= r.CPUs && h.Reserved.MemoryMB >= r.MemoryMB:
+		return 2
+	case h.Reserved != Amount{}:
+		return 1
+	}
+	return 0
 }
 
 // unfit says why no node may be launched on a host, with so many nodes there already.
@@ -138,10 +159,7 @@ func (t *turn) unfit(h *host, nodes int) string {
 
 // choose picks the host for a node: its last one if that fits and nothing failed there, else one in the zone with the fewest nodes.
 func (p *placement) choose(n Node) *host {
-	last := p.byAgent[n.Place.Agent]
-	if last != nil && (last.why == taken || p.turn.unfit(last, p.others(n)) != "") {
-		last = nil
-	}
+	last := p.last(n)
 	if last != nil && (p.failures(last) == 0 || p.bound(n)) {
 		return last
 	}
@@ -158,9 +176,19 @@ func (p *placement) choose(n Node) *host {
 	return best
 }
 
-// better prefers the host where less has failed, then the zone with fewer nodes.
+// last is where a node was, if it fits there.
+func (p *placement) last(n Node) *host {
+	for _, h := range p.byAgent[n.Place.Agent] { // the best role of it first
+		if h.why != taken && p.turn.unfit(h, p.others(n)) == "" {
+			return h
+		}
+	}
+	return nil
+}
+
+// better prefers the host where less has failed, then the zone with fewer nodes, then what is reserved.
 func (p *placement) better(a, b *host) bool {
-	return cmp.Or(p.failures(a)-p.failures(b), p.inZone[p.zone(a)]-p.inZone[p.zone(b)]) < 0
+	return cmp.Or(p.failures(a)-p.failures(b), p.inZone[p.zone(a)]-p.inZone[p.zone(b)], p.reserved(b)-p.reserved(a)) < 0
 }
 
 // failures counts those on a host since a node joined from there.

@@ -19,7 +19,7 @@ func (o Options) subscribeCall(s coordinator.State, principal string) *v1.Call {
 		Name:            s.Framework,
 		FailoverTimeout: ptr(o.FailoverTimeout.Seconds()),
 		Checkpoint:      ptr(true), // Mesos never allows a change of this later
-		Roles:           []string{o.Role},
+		Roles:           o.Roles,
 		Capabilities: capabilities(
 			mesos.FrameworkInfo_Capability_PARTITION_AWARE,
 			mesos.FrameworkInfo_Capability_TASK_KILLING_STATE,

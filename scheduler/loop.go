@@ -32,7 +32,7 @@ func newLoop(s *Scheduler, state coordinator.State) *loop {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.view = View{
-		State: state, Rules: s.rules, Role: s.options.Role, Loaded: true, Turned: time.Now(),
+		State: state, Rules: s.rules, Roles: s.options.Roles, Loaded: true, Turned: time.Now(),
 		Watch: Watch{On: s.options.Heartbeats != nil, Seen: time.Now()},
 		Notes: map[coordinator.NodeID]coordinator.Note{}, Details: map[coordinator.NodeID]Detail{},
 	}

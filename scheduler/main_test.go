@@ -50,7 +50,7 @@ type rig struct {
 func newRig(t *testing.T, target int) *rig {
 	r := &rig{
 		t: t, master: mesostest.New(t), store: storetest.NewMemory(coordinator.NewState("es", target)), rules: rules(),
-		options: scheduler.Options{ExecutorPath: "/usr/bin/mooring", Role: "test", Log: hclog.New(&hclog.LoggerOptions{Level: hclog.Debug, Output: testWriter{t}})},
+		options: scheduler.Options{ExecutorPath: "/usr/bin/mooring", Roles: []string{"test"}, Log: hclog.New(&hclog.LoggerOptions{Level: hclog.Debug, Output: testWriter{t}})},
 	}
 	r.master.AutoRun = true
 	return r

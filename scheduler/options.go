@@ -26,7 +26,7 @@ const DefaultFailoverTimeout = 4 * 7 * 24 * time.Hour
 
 // Options are the settings of a Scheduler. The zero value works, except that executors need to come from somewhere.
 type Options struct {
-	Role            string        // whose resources are used; "" means "*"
+	Roles           []string      // whose resources are used; none means "*"
 	User            string        // that runs the executors; "" means root
 	FailoverTimeout time.Duration // 0 means DefaultFailoverTimeout
 	NewFramework    bool          // register as a new framework, although the store knows an ID
@@ -52,8 +52,8 @@ type Options struct {
 
 // complete fills in the defaults and reports all that is wrong.
 func (o Options) complete() (Options, error) {
-	if o.Role == "" {
-		o.Role = "*"
+	if len(o.Roles) == 0 {
+		o.Roles = []string{"*"}
 	}
 	if o.User == "" {
 		o.User = "root"
@@ -71,7 +71,7 @@ func (o Options) complete() (Options, error) {
 }
 
 func (o Options) checkLimits() error {
-	var errs []error
+	errs := []error{CheckRoles(o.Roles)}
 	if o.FailoverTimeout < time.Minute {
 		errs = append(errs, fmt.Errorf("failover timeout %s: use at least 1m, Mesos kills all tasks of a scheduler that is away for longer", o.FailoverTimeout))
 	}

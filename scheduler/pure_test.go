@@ -142,7 +142,7 @@ func TestOffersAddUpWhatIsUsable(t *testing.T) {
 		{Name: "years", Type: mesos.RANGES, Ranges: &mesos.Value_Ranges{Range: []mesos.Value_Range{{Begin: 1, End: 2}, {Begin: 4, End: 4}}}},
 	}
 	assert.Equal(t, coordinator.Offer{
-		ID: "o1", Agent: "a1", Host: "10.0.0.1", CPUs: 1700, MemoryMB: 2048,
+		ID: "o1", Agent: "a1", Host: "10.0.0.1", CPUs: 1700, MemoryMB: 2048, Reserved: coordinator.Amount{CPUs: 700},
 		Ports:      []coordinator.PortRange{{First: 9200, Last: 9200}, {First: 31000, Last: 31010}},
 		Attributes: map[string]string{"rack": "r1", "level": "2.5", "tags": "{a,b}", "years": "[1-2,4-4]"},
 	}, offer(o, at))

@@ -53,25 +53,33 @@ func offer(o *mesos.Offer, at time.Time) coordinator.Offer {
 		ID:          o.ID.Value,
 		Agent:       o.AgentID.Value,
 		Host:        host(o),
+		Role:        o.GetAllocationInfo().GetRole(),
 		Attributes:  attributes(o.Attributes),
 		Unavailable: unavailable(o.Unavailability, at),
 	}
-	var memory int64
+	var memory, reservedMemory int64
 	for i := range o.Resources {
 		r := &o.Resources[i]
 		if !usable(r) {
 			continue
 		}
-		switch r.Name {
-		case "cpus":
-			sum.CPUs += thousandths(r.GetScalar().GetValue())
-		case "mem":
-			memory += thousandths(r.GetScalar().GetValue())
-		case "ports":
+		amount, reserved := thousandths(r.GetScalar().GetValue()), len(r.Reservations) > 0
+		switch {
+		case r.Name == "cpus" && reserved:
+			sum.Reserved.CPUs += amount
+			fallthrough
+		case r.Name == "cpus":
+			sum.CPUs += amount
+		case r.Name == "mem" && reserved:
+			reservedMemory += amount
+			fallthrough
+		case r.Name == "mem":
+			memory += amount
+		case r.Name == "ports":
 			sum.Ports = append(sum.Ports, portRanges(r.GetRanges().GetRange())...)
 		}
 	}
-	sum.MemoryMB = memory / 1000
+	sum.MemoryMB, sum.Reserved.MemoryMB = memory/1000, reservedMemory/1000
 	return sum
 }
 

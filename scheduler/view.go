@@ -11,7 +11,7 @@ import (
 type View struct {
 	State        coordinator.State
 	Rules        coordinator.Rules
-	Role         string
+	Roles        []string                                // of Mesos
 	Loaded       bool                                    // the state was read
 	Turned       time.Time                               // when the loop was last seen at work, which it is at least every second
 	Subscribed   string                                  // host:port of the leading master; empty: no subscription

@@ -58,7 +58,7 @@ func newFake() *fake {
 	}
 	s.Nodes[1] = coordinator.Node{ID: 2, Epoch: 1, Phase: coordinator.Vacant, Failures: 2, NotBefore: time.Now().Add(time.Hour), Problem: "no such image"}
 	return &fake{view: scheduler.View{
-		State: s, Loaded: true, Turned: time.Now(), Subscribed: "master:5050", Role: "test",
+		State: s, Loaded: true, Turned: time.Now(), Subscribed: "master:5050", Roles: []string{"test"},
 		Rules: coordinator.Rules{CPUs: 1500, MemoryMB: 2048, Settings: coordinator.Settings{
 			Cluster: "logs", Image: "elasticsearch:8.19.5", Driver: "mooring",
 			DriverOptions: map[string]string{"size": "1G", "secretKey": "hush"},

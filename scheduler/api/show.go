@@ -50,7 +50,7 @@ func configuration(v scheduler.View) map[string]any {
 		"config_path": s.ConfigPath, "data_path": s.DataPath, "heap_mb": s.HeapMB, "java_options": s.JavaOptions,
 		"elasticsearch": masked(s.Elasticsearch), "stop_seconds": s.StopSeconds,
 		"cpus": float64(v.Rules.CPUs) / 1000, "memory_mb": v.Rules.MemoryMB, "max_per_host": max(v.Rules.MaxPerHost, 1),
-		"require": v.Rules.Require, "spread_by": v.Rules.SpreadBy, "fencing": v.Rules.Fencing, "role": v.Role,
+		"require": v.Rules.Require, "spread_by": v.Rules.SpreadBy, "fencing": v.Rules.Fencing, "roles": v.Roles,
 	}
 }
 

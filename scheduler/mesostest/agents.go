@@ -2,6 +2,7 @@ package mesostest
 
 import (
 	"slices"
+	"strings"
 
 	mesos "github.com/mesos/mesos-go/api/v1/lib"
 	v1 "github.com/mesos/mesos-go/api/v1/lib/scheduler"
@@ -15,7 +16,7 @@ type Agent struct {
 	MemoryMB   float64 // unreserved
 	FirstPort  uint64
 	LastPort   uint64
-	Reserved   []mesos.Resource // besides, for the framework's role
+	Reserved   []mesos.Resource // besides; offered to a role that each reservation is for
 	Attributes []mesos.Attribute
 }
 
@@ -52,17 +53,23 @@ func (m *Master) Offer() {
 }
 
 func (m *Master) offerLocked() {
-	if m.stream == nil || m.suppressed {
+	if m.stream == nil {
 		return
 	}
 	event := &v1.Event{Type: v1.Event_OFFERS, Offers: &v1.Event_Offers{}}
 	used := m.usedLocked()
 	for _, id := range m.agentIDsLocked() {
 		a := m.agents[id]
-		if free := m.free(a, used[id]); a.state == registered && !a.draining && len(free) > 0 {
-			offer := m.offer(a, free)
-			m.offers[offer.ID.Value] = offer
-			event.Offers.Offers = append(event.Offers.Offers, offer)
+		if a.state != registered || a.draining {
+			continue
+		}
+		free := m.free(a, used[id])
+		for _, role := range m.rolesLocked() {
+			if share := free[role]; len(share) > 0 && !m.suppressed[role] {
+				offer := m.offer(a, role, share)
+				m.offers[offer.ID.Value] = offer
+				event.Offers.Offers = append(event.Offers.Offers, offer)
+			}
 		}
 	}
 	if len(event.Offers.Offers) > 0 {
@@ -79,7 +86,7 @@ func (m *Master) agentIDsLocked() []string {
 	return ids
 }
 
-func (m *Master) offer(a *agent, free []mesos.Resource) mesos.Offer {
+func (m *Master) offer(a *agent, role string, free []mesos.Resource) mesos.Offer {
 	path := "/slave(1)"
 	return mesos.Offer{
 		ID:             mesos.OfferID{Value: m.idLocked("O")},
@@ -89,17 +96,33 @@ func (m *Master) offer(a *agent, free []mesos.Resource) mesos.Offer {
 		URL:            &mesos.URL{Scheme: "http", Address: mesos.Address{IP: &a.Host, Port: 5051}, Path: &path},
 		Resources:      free,
 		Attributes:     a.Attributes,
-		AllocationInfo: m.allocation(),
+		AllocationInfo: &mesos.Resource_AllocationInfo{Role: &role},
 		Unavailability: a.unavailable,
 	}
 }
 
-func (m *Master) allocation() *mesos.Resource_AllocationInfo {
-	role := m.framework.GetRole()
+func (m *Master) rolesLocked() []string {
 	if len(m.framework.Roles) > 0 {
-		role = m.framework.Roles[0]
+		return m.framework.Roles
 	}
-	return &mesos.Resource_AllocationInfo{Role: &role}
+	return []string{m.framework.GetRole()}
+}
+
+// allocateeLocked is the role of the framework that may have a resource; empty if none may. What is not reserved goes to the first
+// role that wants offers, as if that one had got the least so far.
+func (m *Master) allocateeLocked(r mesos.Resource) string {
+	for _, role := range m.rolesLocked() {
+		if len(r.Reservations) == 0 && !m.suppressed[role] {
+			return role
+		}
+		if len(r.Reservations) > 0 {
+			reserved := r.Reservations[len(r.Reservations)-1].GetRole() // the refinement that counts
+			if role == reserved || strings.HasPrefix(role, reserved+"/") {
+				return role
+			}
+		}
+	}
+	return ""
 }
 
 // usedLocked is what tasks use and what is offered, by agent.
@@ -107,27 +130,40 @@ func (m *Master) usedLocked() map[string][]mesos.Resource {
 	used := map[string][]mesos.Resource{}
 	for _, t := range m.tasks {
 		if !terminal(t.state) {
-			used[t.info.AgentID.Value] = append(used[t.info.AgentID.Value], t.resources()...)
+			used[t.info.AgentID.Value] = append(used[t.info.AgentID.Value], unallocated(t.resources())...)
 		}
 	}
 	for _, o := range m.offers {
-		used[o.AgentID.Value] = append(used[o.AgentID.Value], o.Resources...)
+		used[o.AgentID.Value] = append(used[o.AgentID.Value], unallocated(o.Resources)...)
 	}
 	return used
 }
 
-// free is what an agent has beyond what is used.
-func (m *Master) free(a *agent, used []mesos.Resource) []mesos.Resource {
+// free is what an agent has beyond what is used, by the role that may have it.
+func (m *Master) free(a *agent, used []mesos.Resource) map[string][]mesos.Resource {
 	free := mesos.Resources{
 		scalar("cpus", a.CPUs), scalar("mem", a.MemoryMB),
 		{Name: "ports", Type: mesos.RANGES.Enum(), Ranges: &mesos.Value_Ranges{Range: []mesos.Value_Range{{Begin: a.FirstPort, End: a.LastPort}}}},
 	}
 	free = append(free, a.Reserved...)
-	for i := range free {
-		free[i].AllocationInfo = m.allocation()
-	}
 	free = free.Minus(used...)
-	return slices.DeleteFunc(free, func(r mesos.Resource) bool { return r.IsEmpty() })
+	byRole := map[string][]mesos.Resource{}
+	for _, r := range free {
+		if role := m.allocateeLocked(r); role != "" && !r.IsEmpty() {
+			r.AllocationInfo = &mesos.Resource_AllocationInfo{Role: &role}
+			byRole[role] = append(byRole[role], r)
+		}
+	}
+	return byRole
+}
+
+// unallocated are the same resources, whoever has them.
+func unallocated(resources []mesos.Resource) []mesos.Resource {
+	all := slices.Clone(resources)
+	for i := range all {
+		all[i].AllocationInfo = nil
+	}
+	return all
 }
 
 func scalar(name string, value float64) mesos.Resource {

@@ -51,7 +51,7 @@ type Master struct {
 	shown         []string
 	stream        *stream
 	framework     *mesos.FrameworkInfo
-	suppressed    bool
+	suppressed    map[string]bool // roles that want no offers
 	removed       map[string]bool // frameworks that were torn down
 	agents        map[string]*agent
 	tasks         map[string]*task
@@ -75,8 +75,8 @@ func NewTLS(t testing.TB, demand *tls.Config) *Master {
 
 func start(t testing.TB, begin func(*httptest.Server)) *Master {
 	m := &Master{
-		Heartbeat: 15 * time.Second,
-		removed:   map[string]bool{}, agents: map[string]*agent{}, tasks: map[string]*task{}, offers: map[string]mesos.Offer{},
+		Heartbeat:  15 * time.Second,
+		suppressed: map[string]bool{}, removed: map[string]bool{}, agents: map[string]*agent{}, tasks: map[string]*task{}, offers: map[string]mesos.Offer{},
 	}
 	m.server = httptest.NewUnstartedServer(m)
 	m.server.Config.ErrorLog = log.New(io.Discard, "", 0) // clients that go away are what tests are about
@@ -297,10 +297,10 @@ func (m *Master) carryOutLocked(c *v1.Call) {
 			delete(m.offers, id.Value)
 		}
 	case v1.Call_REVIVE:
-		m.suppressed = false
+		m.suppressLocked(c.GetRevive().GetRoles(), false)
 		m.offerLocked()
 	case v1.Call_SUPPRESS:
-		m.suppressed = true
+		m.suppressLocked(c.GetSuppress().GetRoles(), true)
 	case v1.Call_KILL:
 		m.killLocked(c.Kill)
 	case v1.Call_ACKNOWLEDGE:
@@ -318,4 +318,28 @@ func (m *Master) carryOutLocked(c *v1.Call) {
 func (m *Master) idLocked(kind string) string {
 	m.ids++
 	return fmt.Sprintf("%s-%s%06d", masterID, kind, m.ids)
+}
+
+// suppressLocked notes whether roles want offers; no roles are all of them.
+func (m *Master) suppressLocked(roles []string, suppressed bool) {
+	if len(roles) == 0 {
+		roles = m.rolesLocked()
+	}
+	for _, role := range roles {
+		m.suppressed[role] = suppressed
+	}
+}
+
+// Suppressed are the roles that want no offers, in order.
+func (m *Master) Suppressed() []string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	roles := []string{}
+	for role, suppressed := range m.suppressed {
+		if suppressed {
+			roles = append(roles, role)
+		}
+	}
+	slices.Sort(roles)
+	return roles
 }

@@ -65,7 +65,10 @@ func (m *Master) subscribe(c *v1.Call, streamID string) (*stream, *answer) {
 		info.ID = &mesos.FrameworkID{Value: m.idLocked("")}
 	}
 	m.framework = info
-	m.suppressed = len(c.Subscribe.SuppressedRoles) > 0
+	m.suppressed = map[string]bool{}
+	for _, role := range c.Subscribe.SuppressedRoles {
+		m.suppressed[role] = true
+	}
 	m.greetLocked()
 	return s, nil
 }

@@ -68,20 +68,26 @@ func (m *Master) Unacknowledged() int {
 
 func (m *Master) acceptLocked(a *v1.Call_Accept) {
 	var accepted mesos.Resources
-	agentID, stale := "", ""
+	agentID, role, wrong := "", "", ""
 	for _, id := range a.OfferIDs {
 		offer, valid := m.offers[id.Value]
-		if !valid {
-			stale = id.Value
+		allocated := offer.GetAllocationInfo().GetRole()
+		switch {
+		case !valid:
+			wrong = "Offer " + id.Value + " is no longer valid"
+		case agentID != "" && agentID != offer.AgentID.Value:
+			wrong = "Aggregated offers must belong to one single agent"
+		case role != "" && role != allocated:
+			wrong = "Aggregated offers must be allocated to the same role. Offer " + id.Value + " uses role '" + allocated + "' but another is using role '" + role + "'"
 		}
-		agentID, accepted = offer.AgentID.Value, append(accepted, offer.Resources...)
+		agentID, role, accepted = offer.AgentID.Value, allocated, append(accepted, offer.Resources...)
 		delete(m.offers, id.Value)
 	}
 	for _, operation := range a.Operations {
 		for _, info := range operation.Launch.GetTaskInfos() {
 			t := &task{info: info, state: mesos.TASK_STAGING}
-			m.allocateLocked(t)
-			if state, reason, text := m.refuseLocked(t, agentID, stale, accepted); text != "" {
+			allocate(t, role)
+			if state, reason, text := m.refuseLocked(t, agentID, wrong, accepted); text != "" {
 				m.sendStatusLocked(t.status(state, mesos.SOURCE_MASTER, reason, text))
 				continue
 			}
@@ -94,26 +100,26 @@ func (m *Master) acceptLocked(a *v1.Call_Accept) {
 	}
 }
 
-// allocateLocked says whose resources a task uses, where its framework left that out.
-func (m *Master) allocateLocked(t *task) {
+// allocate says whose resources a task uses, where its framework left that out.
+func allocate(t *task, role string) {
 	for _, share := range [][]mesos.Resource{t.info.Resources, t.info.Executor.GetResources()} {
 		for i := range share {
 			if share[i].AllocationInfo == nil {
-				share[i].AllocationInfo = m.allocation()
+				share[i].AllocationInfo = &mesos.Resource_AllocationInfo{Role: &role}
 			}
 		}
 	}
 }
 
 // refuseLocked says what is wrong with a launch; an empty text means nothing.
-func (m *Master) refuseLocked(t *task, agentID, stale string, accepted []mesos.Resource) (mesos.TaskState, mesos.TaskStatus_Reason, string) {
+func (m *Master) refuseLocked(t *task, agentID, wrong string, accepted []mesos.Resource) (mesos.TaskState, mesos.TaskStatus_Reason, string) {
 	id := t.info.TaskID.Value
 	invalid := func(text string) (mesos.TaskState, mesos.TaskStatus_Reason, string) {
 		return mesos.TASK_ERROR, mesos.REASON_TASK_INVALID, text
 	}
 	switch {
-	case stale != "":
-		return mesos.TASK_DROPPED, mesos.REASON_INVALID_OFFERS, "Task launched with invalid offers: Offer " + stale + " is no longer valid"
+	case wrong != "":
+		return mesos.TASK_DROPPED, mesos.REASON_INVALID_OFFERS, "Task launched with invalid offers: " + wrong
 	case m.tasks[id] != nil:
 		return invalid("Task has duplicate ID: " + id)
 	case t.info.AgentID.Value != agentID:

@@ -89,7 +89,7 @@ func (s spec) open() (*replica.Replica, error) {
 			Cluster: "es", Image: "elasticsearch:8.19.5", Driver: "mooring", ConfigPath: "/tmp/config", DataPath: "/data", StopSeconds: 30,
 		}},
 		Options: scheduler.Options{
-			ExecutorPath: "/usr/bin/mooring", Role: "test", Log: hclog.New(&hclog.LoggerOptions{Level: hclog.Info, Output: os.Stderr}),
+			ExecutorPath: "/usr/bin/mooring", Roles: []string{"test"}, Log: hclog.New(&hclog.LoggerOptions{Level: hclog.Info, Output: os.Stderr}),
 		},
 	})
 }

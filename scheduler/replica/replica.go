@@ -67,7 +67,7 @@ func Open(address ensemble.Address, s Settings) (*Replica, error) {
 	return &Replica{
 		settings: s, log: s.Options.Log, conn: conn, store: kept,
 		election: election.New(conn, kept.Root(), s.Address, s.Options.Log.Named("election")),
-		counters: map[string]int64{}, seen: scheduler.View{Rules: s.Rules, Role: s.Options.Role, Standby: true},
+		counters: map[string]int64{}, seen: scheduler.View{Rules: s.Rules, Roles: s.Options.Roles, Standby: true},
 	}, nil
 }
 
