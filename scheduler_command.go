@@ -54,6 +54,7 @@ type schedulerCommand struct {
 	MaxPerHost int               `help:"Nodes on one host at most." default:"1"`
 	Require    map[string]string `help:"Attributes that an agent must have." placeholder:"NAME=VALUE"`
 	SpreadBy   string            `help:"Attribute over whose values nodes are spread." placeholder:"NAME"`
+	Constraint []string          `help:"What else is asked of hosts, such as \"rack is r1,r2\", \"at most 2 per rack\" or \"same @zone\"; may be given again. See docs/placement.md." sep:"none" placeholder:"TEXT"`
 
 	Image         string            `help:"Docker image of Elasticsearch." required:"" aliases:"elasticsearchDockerImage"`
 	Cluster       string            `help:"Name of the Elasticsearch cluster. Default: the framework's." aliases:"elasticsearchClusterName"`
@@ -85,6 +86,8 @@ func (c *schedulerCommand) Validate() error {
 	}
 	errs = append(errs, coordinator.CheckFramework(c.Framework), scheduler.CheckMasters(c.Master, c.MasterTLS), c.checkAccess(), scheduler.CheckRoles(c.Role), elasticsearch.CheckHeap(c.heap(), c.Memory),
 		elasticsearch.CheckJavaOptions(c.JavaOption), elasticsearch.CheckSettings(c.Setting), c.checkVolumes())
+	_, err := coordinator.ParseConstraints(c.Constraint)
+	errs = append(errs, err)
 	check(c.Nodes >= 1, "nodes %d: use at least 1", c.Nodes)
 	check(c.CPUs >= leastCPUs, "cpus %g: use at least %g", c.CPUs, leastCPUs)
 	check(c.MaxPerHost >= 1, "max-per-host %d: use at least 1", c.MaxPerHost)
@@ -101,7 +104,7 @@ func (c *schedulerCommand) Validate() error {
 		_, err := watching(c.Heartbeats, c.takeover(), nil)
 		check(err == nil, "heartbeats: %w", err)
 	}
-	_, _, err := net.SplitHostPort(c.Listen)
+	_, _, err = net.SplitHostPort(c.Listen)
 	check(err == nil, "listen %q: use host:port or :port", c.Listen)
 	return errors.Join(errs...)
 }
@@ -231,8 +234,10 @@ func (c *schedulerCommand) rules() coordinator.Rules {
 	if cluster == "" {
 		cluster = c.Framework
 	}
+	constraints, _ := coordinator.ParseConstraints(c.Constraint) // Validate has reported what is wrong
 	return coordinator.Rules{
-		CPUs: int64(math.Round(c.CPUs * 1000)), MemoryMB: c.Memory, MaxPerHost: c.MaxPerHost, Require: c.Require, SpreadBy: c.SpreadBy,
+		Constraints: constraints,
+		CPUs:        int64(math.Round(c.CPUs * 1000)), MemoryMB: c.Memory, MaxPerHost: c.MaxPerHost, Require: c.Require, SpreadBy: c.SpreadBy,
 		Fencing: c.fencing(),
 		Settings: coordinator.Settings{
 			Cluster: cluster, Image: c.Image, Driver: c.VolumeDriver, DriverOptions: c.volumeOptions(),

@@ -9,6 +9,7 @@ type Event interface{ event() }
 type Subscribed struct {
 	At          time.Time
 	FrameworkID string
+	Region      string // of the master's fault domain; empty: it has none
 }
 
 // Offers are resources that Mesos offers. Each of them is answered by exactly one action of the same step.
@@ -27,8 +28,8 @@ type Offer struct {
 	MemoryMB    int64
 	Reserved    Amount // how much of CPUs and memory is reserved, so that nobody but its role can use it
 	Ports       []PortRange
-	Attributes  map[string]string
-	Unavailable bool // the operator announced maintenance that has begun or begins soon
+	Attributes  map[string]string // with AtRegion and AtZone, if the agent has a fault domain
+	Unavailable bool              // the operator announced maintenance that has begun or begins soon
 }
 
 // Amount is a share of an agent.

@@ -128,7 +128,7 @@ func (t *turn) movable() []NodeID {
 // volumes are free. The next one follows when it has joined.
 func (t *turn) moveOne(p *placement) {
 	for _, id := range t.movable() {
-		if n := t.state.node(id); p.choose(*n) != nil {
+		if n := t.state.node(id); p.choice(*n).find(*n) != nil {
 			n.Intent = Move
 			return
 		}

@@ -4,13 +4,14 @@ import "time"
 
 // Rules are what an operator chose. They may differ from one start of the scheduler to the next; the State may not.
 type Rules struct {
-	Settings   Settings
-	CPUs       int64             // of one node, thousandths
-	MemoryMB   int64             // of one node
-	MaxPerHost int               // nodes on one host; 0 means 1
-	Require    map[string]string // attributes that an agent must have
-	SpreadBy   string            // attribute over whose values nodes are spread; empty: none
-	Fencing    bool              // the volumes themselves refuse a second writer
+	Settings    Settings
+	CPUs        int64             // of one node, thousandths
+	MemoryMB    int64             // of one node
+	MaxPerHost  int               // nodes on one host; 0 means 1
+	Require     map[string]string // attributes that an agent must have
+	SpreadBy    string            // attribute over whose values nodes are spread; empty: none
+	Constraints []Constraint      // further ones
+	Fencing     bool              // the volumes themselves refuse a second writer
 }
 
 const (

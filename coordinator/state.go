@@ -34,7 +34,8 @@ type Place struct {
 	Host          string `json:"host,omitempty"`  // address of that agent, used to bind and to publish
 	HTTPPort      int    `json:"http_port,omitempty"`
 	TransportPort int    `json:"transport_port,omitempty"`
-	Zone          string `json:"zone,omitempty"` // value of the attribute that nodes are spread over
+	Zone          string `json:"zone,omitempty"`   // value of the attribute that nodes are spread over
+	Values        string `json:"values,omitempty"` // of other attributes that constraints count, as in a URL's query: a map could not be compared
 }
 
 // Node is what is known of one ID. It is comparable on purpose: the store writes the nodes whose value changed.
@@ -87,6 +88,7 @@ type State struct {
 	Agents         map[string]Agent   `json:"agents,omitempty"`          // only those with failures
 	Leaving        map[string]Window  `json:"leaving,omitempty"`         // agents that go down for maintenance, with nodes of ours
 	Silent         map[string]Silence `json:"silent,omitempty"`          // hosts whose heartbeat stands still, by their volume driver's names
+	Region         string             `json:"region,omitempty"`          // of the leading master; empty: it has none
 	Subscribed     time.Time          `json:"subscribed,omitzero"`       // beginning of the latest subscription
 	Listed         time.Time          `json:"listed,omitzero"`           // latest request for all tasks (implicit reconciliation)
 	Suppressed     bool               `json:"suppressed,omitempty"`      // offers were asked to stop

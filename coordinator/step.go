@@ -88,7 +88,7 @@ func (t *turn) do(a ...Action) { t.actions = append(t.actions, a...) }
 
 // subscribed forgets what was settled: updates may have been missed while there was no subscription.
 func (t *turn) subscribed(e Subscribed) {
-	t.state.FrameworkID = e.FrameworkID
+	t.state.FrameworkID, t.state.Region = e.FrameworkID, e.Region
 	t.state.Subscribed = e.At
 	t.state.TornDown = time.Time{} // a request from before may have got lost
 	for i := range t.state.Nodes {

@@ -117,3 +117,22 @@ func TestRolesThatMesosWouldRefuseAreNamed(t *testing.T) {
 	assert.ErrorContains(t, err, `role "a b"`)
 	assert.ErrorContains(t, err, `role "es" is given twice: give it once`)
 }
+
+func TestNodesStayInTheMastersRegionUnlessToldOtherwise(t *testing.T) {
+	r := newRig(t, 2)
+	r.master.Region = "here"
+	far, near := agent(1), agent(2)
+	far.Region, far.Zone, near.Region, near.Zone = "there", "z1", "here", "z2"
+	r.master.AddAgent(far)
+	r.start()
+	r.eventually(func() bool { return r.scheduler.View().Notes[1].Text != "" }, "node 1 waits")
+	assert.Equal(t, "no offer fits: 1 in region there, which is not the master's", r.scheduler.View().Notes[1].Text)
+	r.master.AddAgent(near)
+	r.running(1)
+	assert.Equal(t, "agent-2", r.node(1).Place.Agent)
+	r.stop()
+	r.rules.Constraints = []coordinator.Constraint{{Attribute: coordinator.AtRegion, Kind: coordinator.Spread}}
+	r.start()
+	r.running(1, 2)
+	assert.Equal(t, coordinator.Place{Agent: "agent-1", Host: "10.0.0.1", HTTPPort: 9200, TransportPort: 9300, Zone: "there"}, r.node(2).Place)
+}

@@ -17,7 +17,8 @@ import (
 func translate(e *v1.Event, at time.Time) coordinator.Event {
 	switch e.Type {
 	case v1.Event_SUBSCRIBED:
-		return coordinator.Subscribed{At: at, FrameworkID: e.Subscribed.GetFrameworkID().GetValue()}
+		region, _, _ := domain(e.Subscribed.GetMasterInfo().GetDomain())
+		return coordinator.Subscribed{At: at, FrameworkID: e.Subscribed.GetFrameworkID().GetValue(), Region: region}
 	case v1.Event_OFFERS:
 		return offers(e.GetOffers().GetOffers(), at)
 	case v1.Event_RESCIND:
@@ -54,7 +55,7 @@ func offer(o *mesos.Offer, at time.Time) coordinator.Offer {
 		Agent:       o.AgentID.Value,
 		Host:        host(o),
 		Role:        o.GetAllocationInfo().GetRole(),
-		Attributes:  attributes(o.Attributes),
+		Attributes:  attributes(o),
 		Unavailable: unavailable(o.Unavailability, at),
 	}
 	var memory, reservedMemory int64
@@ -107,15 +108,29 @@ func portRanges(ranges []mesos.Value_Range) []coordinator.PortRange {
 	return ports
 }
 
-func attributes(from []mesos.Attribute) map[string]string {
-	if len(from) == 0 {
+// attributes are those of the agent, and its fault domain.
+func attributes(o *mesos.Offer) map[string]string {
+	region, zone, there := domain(o.Domain)
+	if len(o.Attributes) == 0 && !there {
 		return nil
 	}
-	all := make(map[string]string, len(from))
-	for _, a := range from {
+	all := make(map[string]string, len(o.Attributes)+2)
+	for _, a := range o.Attributes {
 		all[a.Name] = attribute(a)
 	}
+	if there {
+		all[coordinator.AtRegion], all[coordinator.AtZone] = region, zone
+	}
 	return all
+}
+
+// domain is where something is, as far as it has a fault domain.
+func domain(d *mesos.DomainInfo) (region, zone string, there bool) {
+	f := d.GetFaultDomain()
+	if f == nil {
+		return "", "", false
+	}
+	return f.Region.Name, f.Zone.Name, true
 }
 
 // attribute is written as in the --attributes flag of an agent.

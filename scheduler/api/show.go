@@ -50,8 +50,17 @@ func configuration(v scheduler.View) map[string]any {
 		"config_path": s.ConfigPath, "data_path": s.DataPath, "heap_mb": s.HeapMB, "java_options": s.JavaOptions,
 		"elasticsearch": masked(s.Elasticsearch), "stop_seconds": s.StopSeconds,
 		"cpus": float64(v.Rules.CPUs) / 1000, "memory_mb": v.Rules.MemoryMB, "max_per_host": max(v.Rules.MaxPerHost, 1),
-		"require": v.Rules.Require, "spread_by": v.Rules.SpreadBy, "fencing": v.Rules.Fencing, "roles": v.Roles,
+		"require": v.Rules.Require, "spread_by": v.Rules.SpreadBy, "constraints": constraintsOf(v.Rules.Constraints), "fencing": v.Rules.Fencing, "roles": v.Roles,
 	}
+}
+
+// constraintsOf are constraints as an operator writes them.
+func constraintsOf(all []coordinator.Constraint) []string {
+	texts := []string{}
+	for _, c := range all {
+		texts = append(texts, c.String())
+	}
+	return texts
 }
 
 // masked hides values whose names tell that they are secret.

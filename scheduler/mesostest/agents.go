@@ -18,6 +18,8 @@ type Agent struct {
 	LastPort   uint64
 	Reserved   []mesos.Resource // besides; offered to a role that each reservation is for
 	Attributes []mesos.Attribute
+	Region     string // of its fault domain; empty: it has none
+	Zone       string
 }
 
 // agent is an Agent and what became of it.
@@ -96,9 +98,19 @@ func (m *Master) offer(a *agent, role string, free []mesos.Resource) mesos.Offer
 		URL:            &mesos.URL{Scheme: "http", Address: mesos.Address{IP: &a.Host, Port: 5051}, Path: &path},
 		Resources:      free,
 		Attributes:     a.Attributes,
+		Domain:         domain(a.Region, a.Zone),
 		AllocationInfo: &mesos.Resource_AllocationInfo{Role: &role},
 		Unavailability: a.unavailable,
 	}
+}
+
+func domain(region, zone string) *mesos.DomainInfo {
+	if region == "" {
+		return nil
+	}
+	return &mesos.DomainInfo{FaultDomain: &mesos.DomainInfo_FaultDomain{
+		Region: mesos.DomainInfo_FaultDomain_RegionInfo{Name: region}, Zone: mesos.DomainInfo_FaultDomain_ZoneInfo{Name: zone},
+	}}
 }
 
 func (m *Master) rolesLocked() []string {

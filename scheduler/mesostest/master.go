@@ -41,6 +41,7 @@ type Faults struct {
 // Master is the scripted master. All its methods may be called at any time.
 type Master struct {
 	Heartbeat time.Duration // between heartbeats; set it before the first subscription
+	Region    string        // of its fault domain; empty: it has none; set it before the first subscription
 	AutoRun   bool          // tasks report RUNNING as soon as they are launched; set it before the first subscription
 
 	server *httptest.Server

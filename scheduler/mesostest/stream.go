@@ -77,7 +77,7 @@ func (m *Master) subscribe(c *v1.Call, streamID string) (*stream, *answer) {
 func (m *Master) greetLocked() {
 	seconds, port := m.Heartbeat.Seconds(), uint32(5050)
 	m.sendLocked(&v1.Event{Type: v1.Event_SUBSCRIBED, Subscribed: &v1.Event_Subscribed{
-		FrameworkID: m.framework.ID, HeartbeatIntervalSeconds: &seconds, MasterInfo: &mesos.MasterInfo{ID: masterID, Port: &port},
+		FrameworkID: m.framework.ID, HeartbeatIntervalSeconds: &seconds, MasterInfo: &mesos.MasterInfo{ID: masterID, Port: &port, Domain: domain(m.Region, "z")},
 	}})
 	m.sendLocked(&v1.Event{Type: v1.Event_HEARTBEAT})
 	m.resendLocked()
