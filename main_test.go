@@ -1,6 +1,8 @@
 package main
 
 import (
+	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/alecthomas/kong"
@@ -52,6 +54,41 @@ func TestTheJavaFrameworksOptionNamesAreKnown(t *testing.T) {
 	})
 	assert.Equal(t, map[string]string{"size": "5", "newFsType": "xfs"}, rules.Settings.DriverOptions)
 	assert.False(t, rules.Fencing, "another driver is not trusted to refuse a second writer")
+}
+
+func TestGroupsComeFromAFile(t *testing.T) {
+	file := func(text string) string {
+		path := filepath.Join(t.TempDir(), "groups.yaml")
+		require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
+		return "--groups=" + path
+	}
+	read := func(args ...string) (commandLine, error) {
+		return parse(t, append([]string{"scheduler", "--master=m:5050", "--image=e", "--role=*", "--role=hot"}, args...)...)
+	}
+	line, err := read("--nodes=0", "--cpus=2", file("groups: [{name: masters, nodes: 3, roles: [master], mesos-role: hot}, {name: data, nodes: 2, roles: [data]}]"))
+	require.NoError(t, err)
+	rules := line.Scheduler.rules()
+	require.Len(t, rules.Groups, 2)
+	assert.Equal(t, []any{"masters", 3, int64(2000), "hot", false, true}, []any{
+		rules.Groups[0].Name, rules.Groups[0].Nodes, rules.Groups[0].CPUs, rules.Groups[0].Role, rules.Groups[0].NeverMaster, rules.Groups[1].NeverMaster,
+	})
+	assert.Equal(t, []string{"*", "hot"}, rules.Roles)
+	for says, args := range map[string][]string{
+		"groups: open /nowhere: no such file":                          {"--groups=/nowhere"},
+		"line 1: name \"Masters\": use a lower-case letter":            {file("groups: [{name: Masters, nodes: 1}]")},
+		"nodes 0: use at least 1":                                      {"--nodes=0"},
+		"groups: no node can be elected master":                        {"--nodes=0", file("groups: [{name: data, nodes: 1, roles: [data]}]")},
+		"no cluster would come of them":                                {"--setting=node.roles=data"},
+		`constraint "rack = 1" is not understood: use "rack is r1,r2"`: {"--constraint=rack = 1"},
+		`role "a b": leave out blanks`:                                 {"--role=a b"},
+	} {
+		_, err := read(args...)
+		assert.ErrorContains(t, err, says)
+	}
+	line, err = read("--constraint=rack is a,b", "--constraint=at most 1 per @zone", "--setting=node.roles=master,data")
+	require.NoError(t, err)
+	assert.Len(t, line.Scheduler.rules().Constraints, 2)
+	assert.False(t, line.Scheduler.rules().NeverMaster)
 }
 
 func TestMastersAreGivenInSeveralForms(t *testing.T) {

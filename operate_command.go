@@ -1,10 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -83,6 +85,12 @@ func (c *statusCommand) Run(ctx context.Context, k *kong.Context) error {
 
 func writeStatus(w io.Writer, s api.Status) {
 	fmt.Fprintf(w, "framework %s (%s) at Mesos master %s: %d of %d nodes are ready\n\n", s.Framework, orNone(s.FrameworkID), orNone(s.Master), s.Ready, s.Target)
+	for _, g := range s.Groups {
+		fmt.Fprintf(w, "group %s: %d of %d nodes are ready\n", g.Name, g.Ready, g.Target)
+	}
+	if len(s.Groups) > 0 {
+		fmt.Fprintln(w)
+	}
 	writeNodes(w, s.Nodes)
 	for _, h := range s.Silent {
 		fmt.Fprintf(w, "\nhost %s (agent %s) is silent for %s\n", h.Host, strings.Join(h.Agents, ", "), since(h.Since))
@@ -107,9 +115,16 @@ func orNone(text string) string {
 }
 
 func writeNodes(w io.Writer, nodes []api.Node) {
-	fmt.Fprintln(w, "NODE\tEPOCH\tPHASE\tFOR\tHOST\tAGENT\tVOLUMES\tHELD BY\tWAITS")
+	groups := slices.ContainsFunc(nodes, func(n api.Node) bool { return n.Group != "" }) // otherwise there is nothing to tell apart
+	group := func(text string) string {
+		if groups {
+			return text + "\t"
+		}
+		return ""
+	}
+	fmt.Fprintf(w, "NODE\t%sEPOCH\tPHASE\tFOR\tHOST\tAGENT\tVOLUMES\tHELD BY\tWAITS\n", group("GROUP"))
 	for _, n := range nodes {
-		fmt.Fprintf(w, "%d\t%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", n.ID, n.Epoch, phase(n), since(n.Since), orDash(n.Place.Host), orDash(n.Place.Agent),
+		fmt.Fprintf(w, "%d\t%s%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", n.ID, group(cmp.Or(n.Group, coordinator.DefaultGroup)), n.Epoch, phase(n), since(n.Since), orDash(n.Place.Host), orDash(n.Place.Agent),
 			volumesOf(n), orDash(holderOf(n)), n.Waits)
 	}
 }
@@ -206,7 +221,7 @@ func (c *nodesCommand) Run(ctx context.Context, k *kong.Context) error {
 
 func writeNode(w io.Writer, n api.Node) {
 	rows := [][2]string{
-		{"node", fmt.Sprint(n.ID)}, {"name", n.Name}, {"phase", phase(n)}, {"since", n.Since.Format("2006-01-02 15:04:05 MST")},
+		{"node", fmt.Sprint(n.ID)}, {"name", n.Name}, {"group", n.Group}, {"phase", phase(n)}, {"since", n.Since.Format("2006-01-02 15:04:05 MST")},
 		{"epoch", fmt.Sprint(n.Epoch)}, {"task", n.Task}, {"version", n.Version}, {"host", n.Place.Host}, {"agent", n.Place.Agent},
 		{"HTTP", address(n.Place.Host, n.Place.HTTPPort)}, {"transport", address(n.Place.Host, n.Place.TransportPort)}, {"zone", n.Place.Zone},
 	}
@@ -236,7 +251,8 @@ func heldBy(n api.Node) string {
 }
 
 type scaleCommand struct {
-	Nodes         int `arg:"" help:"How many nodes are wanted, 1 to 10000."`
+	Nodes         int    `arg:"" help:"How many nodes are wanted, 1 to 10000; of a group 0 to 10000."`
+	Group         string `help:"The group whose number this is. Default: that of the nodes which are of no other." placeholder:"NAME" env:"-"`
 	operatorFlags `embed:""`
 }
 
@@ -246,11 +262,16 @@ func (c *scaleCommand) Run(ctx context.Context, k *kong.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := asked.Scale(ctx, c.Nodes); err != nil {
+	of, scale := "", asked.Scale
+	if c.Group != "" {
+		of = " of group " + c.Group
+		scale = func(ctx context.Context, nodes int) error { return asked.ScaleGroup(ctx, c.Group, nodes) }
+	}
+	if err := scale(ctx, c.Nodes); err != nil {
 		return err
 	}
 	return show(k.Stdout, c.JSON, map[string]int{"value": c.Nodes}, func(w io.Writer) {
-		fmt.Fprintf(w, "%d nodes are wanted; nodes that are stopped for that keep their volumes\n", c.Nodes)
+		fmt.Fprintf(w, "%d nodes%s are wanted; nodes that are stopped for that keep their volumes\n", c.Nodes, of)
 	})
 }
 

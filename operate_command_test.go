@@ -136,6 +136,24 @@ func TestTimesForPeople(t *testing.T) {
 	assert.Equal(t, "-", since(time.Time{}))
 }
 
+func TestOrdersToGroups(t *testing.T) {
+	s, address := serveScheduler(t)
+	t.Setenv("MOORING_SCHEDULER", address)
+	s.view.Rules.Groups = []coordinator.Group{{Name: "data", NeverMaster: true}}
+	out, err := order(t, "scale", "1", "--group=data")
+	require.NoError(t, err)
+	assert.Equal(t, "1 nodes of group data are wanted; nodes that are stopped for that keep their volumes\n", out)
+	_, err = order(t, "scale", "1", "--group=date")
+	require.EqualError(t, err, `group "date": there are default, data`)
+	out, err = order(t, "status")
+	require.Error(t, err, "not all is well")
+	assert.Contains(t, out, "1 of 3 nodes are ready\n\ngroup default: 1 of 2 nodes are ready\ngroup data: 0 of 1 nodes are ready\n\nNODE  GROUP    EPOCH  PHASE")
+	assert.Contains(t, out, "\n3     data     0      vacant")
+	out, err = order(t, "nodes", "3")
+	require.NoError(t, err)
+	assert.Contains(t, out, "\ngroup   data\n")
+}
+
 func TestTheTokenOfAnOperatorIsInAFile(t *testing.T) {
 	for content, says := range map[string]string{"": "is empty", "one\ntwo": "has more than one line"} {
 		file := filepath.Join(t.TempDir(), "token")

@@ -19,6 +19,7 @@ import (
 	"mooring/internal/ensemble"
 	"mooring/scheduler"
 	"mooring/scheduler/api"
+	"mooring/scheduler/groups"
 	"mooring/scheduler/replica"
 	"mooring/scheduler/store"
 )
@@ -56,6 +57,9 @@ type schedulerCommand struct {
 	SpreadBy   string            `help:"Attribute over whose values nodes are spread." placeholder:"NAME"`
 	Constraint []string          `help:"What else is asked of hosts, such as \"rack is r1,r2\", \"at most 2 per rack\" or \"same @zone\"; may be given again. See docs/placement.md." sep:"none" placeholder:"TEXT"`
 
+	Groups string              `help:"File with groups of nodes that need something else than what is said here, see docs/placement.md. With it --nodes may be 0." placeholder:"FILE"`
+	groups []coordinator.Group // out of that file
+
 	Image         string            `help:"Docker image of Elasticsearch." required:"" aliases:"elasticsearchDockerImage"`
 	Cluster       string            `help:"Name of the Elasticsearch cluster. Default: the framework's." aliases:"elasticsearchClusterName"`
 	Heap          int64             `help:"Heap of a node, MB. Default: half of the memory." placeholder:"MB"`
@@ -69,9 +73,6 @@ type schedulerCommand struct {
 	Fencing       string            `help:"Whether the driver itself refuses a second writer: auto (mooring does), true or false." enum:"auto,true,false" default:"auto"`
 	StopAfter     time.Duration     `help:"How long Elasticsearch may take to stop." default:"3m"`
 }
-
-// leastCPUs leaves something for Elasticsearch beside the executor.
-const leastCPUs = 0.2
 
 // advertiseAuto stands for this host's address on the way to ZooKeeper.
 const advertiseAuto = "auto"
@@ -88,8 +89,9 @@ func (c *schedulerCommand) Validate() error {
 		elasticsearch.CheckJavaOptions(c.JavaOption), elasticsearch.CheckSettings(c.Setting), c.checkVolumes())
 	_, err := coordinator.ParseConstraints(c.Constraint)
 	errs = append(errs, err)
-	check(c.Nodes >= 1, "nodes %d: use at least 1", c.Nodes)
-	check(c.CPUs >= leastCPUs, "cpus %g: use at least %g", c.CPUs, leastCPUs)
+	errs = append(errs, c.readGroups())
+	check(c.Nodes >= 1 || c.Nodes == 0 && c.Groups != "", "nodes %d: use at least 1", c.Nodes)
+	check(c.CPUs >= groups.LeastCPUs, "cpus %g: use at least %g", c.CPUs, groups.LeastCPUs)
 	check(c.MaxPerHost >= 1, "max-per-host %d: use at least 1", c.MaxPerHost)
 	check(c.StopAfter >= time.Second, "stop-after %s: use at least 1s", c.StopAfter)
 	check(filepath.IsAbs(c.ConfigPath), "config-path %q: use an absolute path", c.ConfigPath)
@@ -236,8 +238,8 @@ func (c *schedulerCommand) rules() coordinator.Rules {
 	}
 	constraints, _ := coordinator.ParseConstraints(c.Constraint) // Validate has reported what is wrong
 	return coordinator.Rules{
-		Constraints: constraints,
-		CPUs:        int64(math.Round(c.CPUs * 1000)), MemoryMB: c.Memory, MaxPerHost: c.MaxPerHost, Require: c.Require, SpreadBy: c.SpreadBy,
+		Constraints: constraints, Groups: c.groups, Roles: c.Role, NeverMaster: !elasticsearch.CanBeElected(nil, c.Setting),
+		CPUs: int64(math.Round(c.CPUs * 1000)), MemoryMB: c.Memory, MaxPerHost: c.MaxPerHost, Require: c.Require, SpreadBy: c.SpreadBy,
 		Fencing: c.fencing(),
 		Settings: coordinator.Settings{
 			Cluster: cluster, Image: c.Image, Driver: c.VolumeDriver, DriverOptions: c.volumeOptions(),

@@ -33,11 +33,11 @@ type Reconcile struct{ Tasks []TaskRef }
 // TaskRef names a task on an agent. Without the agent Mesos may not answer.
 type TaskRef struct{ Task, Agent string }
 
-// Suppress asks for no more offers.
-type Suppress struct{}
+// Suppress asks for no more offers to some roles; none are all.
+type Suppress struct{ Roles []string }
 
-// Revive asks for offers, including those refused before.
-type Revive struct{}
+// Revive asks for offers to some roles, including those refused before; none are all.
+type Revive struct{ Roles []string }
 
 // Seeds tells a running node where the others are.
 type Seeds struct {

@@ -3,6 +3,7 @@ package coordinator
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 )
@@ -18,6 +19,7 @@ type choice struct {
 	why       []string       // by host: why none of the group may be launched there; empty: one may, as far as nothing is counted
 	spots     []*spot        // of hosts that fit a node which is on none of them
 	byValues  map[string]*spot
+	lacking   bool   // a node found nothing
 	said      string // why a node waits, until another one is launched
 }
 
@@ -35,7 +37,7 @@ type spot struct {
 	hosts  []*host
 }
 
-func (p *placement) newChoice(g *Group, of func(Node) bool) *choice {
+func (p *placement) newChoice(g *Group) *choice {
 	c := &choice{placement: p, group: g, perHost: g.perHost(), onHost: map[string]int{}, why: make([]string, len(p.hosts)), byValues: map[string]*spot{}}
 	for _, constraint := range g.Constraints {
 		if constraint.counts() {
@@ -43,7 +45,7 @@ func (p *placement) newChoice(g *Group, of func(Node) bool) *choice {
 		}
 	}
 	for i := range p.turn.state.Nodes {
-		if n := &p.turn.state.Nodes[i]; n.Phase != Vacant && of(*n) {
+		if n := &p.turn.state.Nodes[i]; n.Phase != Vacant && n.Group == g.Name {
 			c.learn(n)
 			c.count(n.Place, 1)
 		}
@@ -152,6 +154,8 @@ func (c *choice) unfit(h *host, nodes, ofGroup int) string {
 		return fmt.Sprintf("with %d node(s) of this framework already", nodes)
 	case c.perHost > 0 && ofGroup >= c.perHost:
 		return fmt.Sprintf("with %d node(s) of the group already", ofGroup)
+	case c.group.Role != "" && h.Role != c.group.Role:
+		return fmt.Sprintf("not offered to role %s", c.group.Role)
 	case h.CPUs < c.group.CPUs:
 		return fmt.Sprintf("with less than %g CPUs", float64(c.group.CPUs)/1000)
 	case h.MemoryMB < c.group.MemoryMB:
@@ -275,4 +279,52 @@ func (c *choice) reason(h *host) string {
 		return why
 	}
 	return c.full(c.spot(h))
+}
+
+// lacks says what keeps each offer from being used.
+func (c *choice) lacks() string {
+	counts := map[string]int{}
+	for _, h := range c.placement.hosts {
+		counts[c.reason(h)] += len(h.offers)
+	}
+	var parts []string
+	for _, why := range slices.Sorted(maps.Keys(counts)) {
+		parts = append(parts, fmt.Sprintf("%d %s", counts[why], why))
+	}
+	return "no offer fits: " + strings.Join(parts, ", ")
+}
+
+// judges are the choices that say why offers are given back: of the groups that lack a host, else of all groups with nodes.
+func (p *placement) judges() []*choice {
+	var lacking, all []*choice
+	for i := range p.turn.state.Nodes {
+		c := p.choice(p.turn.state.Nodes[i])
+		if c == nil || slices.Contains(all, c) {
+			continue
+		}
+		if all = append(all, c); c.lacking {
+			lacking = append(lacking, c)
+		}
+	}
+	if len(lacking) > 0 {
+		return lacking
+	}
+	return all
+}
+
+// reasonOf is why a host was not taken for any group; empty if one could have used it.
+func reasonOf(judges []*choice, h *host) string {
+	var whys, named []string
+	for _, c := range judges {
+		why := c.reason(h)
+		if why == "" {
+			return ""
+		}
+		whys = append(whys, why)
+		named = append(named, cmp.Or(c.group.Name, DefaultGroup)+": "+why)
+	}
+	if len(slices.Compact(whys)) > 1 {
+		return strings.Join(named, "; ")
+	}
+	return strings.Join(whys[:min(len(whys), 1)], "")
 }

@@ -111,10 +111,11 @@ type AgentLost struct {
 // Tick lets time pass.
 type Tick struct{ At time.Time }
 
-// Scale sets how many nodes are wanted.
+// Scale sets how many nodes of a group are wanted.
 type Scale struct {
 	At     time.Time
 	Target int
+	Group  string // empty: the default one
 }
 
 // Order is an operator's intent for one node: Restart or Retire, or Keep to take back either.

@@ -192,7 +192,11 @@ func (w *world) crash(t *rapid.T) {
 }
 
 func (w *world) scale(t *rapid.T) {
-	w.take(coordinator.Scale{At: w.now, Target: rapid.IntRange(0, 5).Draw(t, "target")})
+	e := coordinator.Scale{At: w.now, Target: rapid.IntRange(0, 5).Draw(t, "target")}
+	if len(w.rules.Groups) > 0 {
+		e.Group = rapid.SampledFrom(groupNames).Draw(t, "group")
+	}
+	w.take(e)
 }
 
 func (w *world) order(t *rapid.T) {

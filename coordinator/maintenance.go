@@ -117,7 +117,7 @@ func (t *turn) movable() []NodeID {
 	for i, wanted := range t.state.Wanted() {
 		n := t.state.Nodes[i]
 		alone := len(unwell) == 0 || len(unwell) == 1 && unwell[0] == n.ID
-		if wanted && alone && t.state.MustMove(n, t.now) {
+		if wanted && alone && t.state.MustMove(n, t.now) && t.group(n) != nil {
 			movable = append(movable, n.ID)
 		}
 	}

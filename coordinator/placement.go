@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 )
 
@@ -22,18 +21,24 @@ func (t *turn) offers(offers []Offer) {
 	for _, h := range hosts {
 		t.offered(h)
 	}
-	p := t.placement(hosts)
+	p, rooms := t.placement(hosts), t.state.rooms()
 	for i, wanted := range t.state.Wanted() {
 		n := &t.state.Nodes[i]
-		if !wanted || !t.mayLaunch(*n) {
+		if !wanted || !t.mayLaunch(*n, rooms) {
 			continue
 		}
 		c := p.choice(*n)
-		if h := c.find(*n); h != nil {
+		if c == nil {
+			t.do(Note{Node: n.ID, Text: fmt.Sprintf("its group %s is not described any more: describe it in the file of --groups", n.Group)})
+		} else if h := c.find(*n); h != nil {
+			if n.Phase == Vacant {
+				rooms[n.Group]--
+			}
 			p.leave(*n)
 			t.launch(n, c.group, h)
 			p.take(h, *n)
 		} else {
+			c.lacking = true
 			t.do(Note{Node: n.ID, Text: p.whyNot(*n)})
 		}
 	}
@@ -42,12 +47,12 @@ func (t *turn) offers(offers []Offer) {
 }
 
 // mayLaunch tells whether a node may be launched at all; where is decided by choice.find.
-func (t *turn) mayLaunch(n Node) bool {
+func (t *turn) mayLaunch(n Node, rooms map[string]int) bool {
 	switch {
 	case n.Held != "" || t.now.Before(n.NotBefore):
 		return false
 	case n.Phase == Vacant:
-		return t.state.Launched() < t.state.Target
+		return rooms[n.Group] > 0
 	default:
 		return n.Phase == Lost
 	}
@@ -85,11 +90,11 @@ type placement struct {
 	hosts   []*host
 	byAgent map[string][]*host // one for each role that an agent offers to
 	onHost  map[string]int     // nodes by host
-	all     *choice
+	choices map[string]*choice // by group, of groups that were asked for
 }
 
 func (t *turn) placement(hosts []*host) *placement {
-	p := &placement{turn: t, hosts: hosts, byAgent: make(map[string][]*host, len(hosts)), onHost: map[string]int{}}
+	p := &placement{turn: t, hosts: hosts, byAgent: make(map[string][]*host, len(hosts)), onHost: map[string]int{}, choices: map[string]*choice{}}
 	for _, n := range t.state.Nodes {
 		if n.Phase != Vacant {
 			p.onHost[n.Place.Host]++
@@ -98,12 +103,20 @@ func (t *turn) placement(hosts []*host) *placement {
 	for _, h := range hosts {
 		p.byAgent[h.Agent] = append(p.byAgent[h.Agent], h)
 	}
-	p.all = p.newChoice(t.rules.defaultGroup(), func(Node) bool { return true })
 	return p
 }
 
-// choice is what a node can choose from.
-func (p *placement) choice(Node) *choice { return p.all }
+// choice is what a node can choose from; nil if nothing is known of its group.
+func (p *placement) choice(n Node) *choice {
+	c, asked := p.choices[n.Group]
+	if !asked {
+		if g := p.turn.group(n); g != nil {
+			c = p.newChoice(g)
+		}
+		p.choices[n.Group] = c
+	}
+	return c
+}
 
 // bound tells whether a node must not go elsewhere: it may still run where it was, and its volumes would not stop it.
 func (p *placement) bound(n Node) bool { return n.mayRun() && !p.turn.rules.Fencing }
@@ -137,6 +150,11 @@ func (p *placement) take(h *host, n Node) {
 	h.taken = true
 	p.onHost[h.Host]++
 	p.choice(n).count(n.Place, 1)
+	for _, c := range p.choices {
+		if c != nil {
+			c.said = ""
+		}
+	}
 }
 
 // leave takes a node that is launched anew out of the counts.
@@ -159,26 +177,13 @@ func (p *placement) whyNot(n Node) string {
 	return c.said
 }
 
-// lacks says what keeps each offer from being used.
-func (c *choice) lacks() string {
-	counts := map[string]int{}
-	for _, h := range c.placement.hosts {
-		counts[c.reason(h)] += len(h.offers)
-	}
-	var parts []string
-	for _, why := range slices.Sorted(maps.Keys(counts)) {
-		parts = append(parts, fmt.Sprintf("%d %s", counts[why], why))
-	}
-	return "no offer fits: " + strings.Join(parts, ", ")
-}
-
 // decline gives back the offers that no launch took, grouped by reason.
 func (t *turn) decline(p *placement) {
-	_, ever := t.wanting()
-	byReason := map[string][]string{}
+	ever := t.wanting().ever
+	byReason, judges := map[string][]string{}, p.judges()
 	for _, h := range p.hosts {
 		if !h.taken {
-			why := p.all.reason(h)
+			why := reasonOf(judges, h)
 			byReason[why] = append(byReason[why], h.offers...)
 		}
 	}
@@ -216,8 +221,12 @@ func (t *turn) chooseInitialMasters() {
 	if t.state.InitialMasters != nil {
 		return
 	}
-	for id := 1; id <= min(t.state.Target, maxInitialMasters); id++ {
-		t.state.InitialMasters = append(t.state.InitialMasters, NodeName(t.state.Framework, NodeID(id)))
+	for i, wanted := range t.state.Wanted() {
+		n := t.state.Nodes[i]
+		g := t.group(n)
+		if wanted && g != nil && !g.NeverMaster && len(t.state.InitialMasters) < maxInitialMasters {
+			t.state.InitialMasters = append(t.state.InitialMasters, NodeName(t.state.Framework, n.ID))
+		}
 	}
 }
 

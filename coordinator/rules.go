@@ -11,6 +11,9 @@ type Rules struct {
 	Require     map[string]string // attributes that an agent must have
 	SpreadBy    string            // attribute over whose values nodes are spread; empty: none
 	Constraints []Constraint      // further ones
+	NeverMaster bool              // nodes of the default group can't be elected
+	Groups      []Group           // beside the default one, which the fields above describe
+	Roles       []string          // of Mesos, that offers come for; none: one only
 	Fencing     bool              // the volumes themselves refuse a second writer
 }
 

@@ -41,7 +41,8 @@ type Place struct {
 // Node is what is known of one ID. It is comparable on purpose: the store writes the nodes whose value changed.
 type Node struct {
 	ID        NodeID    `json:"id"`
-	Epoch     uint64    `json:"epoch"` // launches so far; a fencing token that only grows
+	Group     string    `json:"group,omitempty"` // empty: the default one. It never changes
+	Epoch     uint64    `json:"epoch"`           // launches so far; a fencing token that only grows
 	Phase     Phase     `json:"phase"`
 	Since     time.Time `json:"since"` // when the phase began
 	Place     Place     `json:"place"`
@@ -82,7 +83,8 @@ type Agent struct {
 type State struct {
 	Framework      string             `json:"framework"`                 // name, prefix of everything
 	FrameworkID    string             `json:"framework_id,omitempty"`    // given by Mesos at the first subscription
-	Target         int                `json:"target"`                    // nodes wanted
+	Target         int                `json:"target"`                    // nodes wanted, of the default group
+	Groups         map[string]int     `json:"groups,omitempty"`          // nodes wanted, of each other group that was ever met
 	InitialMasters []string           `json:"initial_masters,omitempty"` // node names for the very first start; nil until chosen
 	ClusterUUID    string             `json:"cluster_uuid,omitempty"`    // empty until a cluster was seen; never changes after
 	Agents         map[string]Agent   `json:"agents,omitempty"`          // only those with failures
@@ -92,6 +94,7 @@ type State struct {
 	Subscribed     time.Time          `json:"subscribed,omitzero"`       // beginning of the latest subscription
 	Listed         time.Time          `json:"listed,omitzero"`           // latest request for all tasks (implicit reconciliation)
 	Suppressed     bool               `json:"suppressed,omitempty"`      // offers were asked to stop
+	Quiet          []string           `json:"quiet,omitempty"`           // roles to which alone offers were asked to stop
 	Wanting        int                `json:"wanting,omitempty"`         // nodes that an offer could start
 	Revived        time.Time          `json:"revived,omitzero"`          // latest request for offers
 	Removal        Removal            `json:"removal,omitempty"`         // how far an order to uninstall has come
@@ -103,52 +106,15 @@ type State struct {
 // NewState is the state of a framework that has never run.
 func NewState(framework string, target int) State {
 	s := State{Framework: framework}
-	s.scale(target)
+	s.scale("", target)
 	return s
 }
 
 // clone copies s, so that changing the copy leaves s as it is.
 func (s State) clone() State {
 	s.Nodes = slices.Clone(s.Nodes)
-	s.Agents, s.Leaving, s.Silent = maps.Clone(s.Agents), maps.Clone(s.Leaving), maps.Clone(s.Silent)
+	s.Agents, s.Leaving, s.Silent, s.Groups = maps.Clone(s.Agents), maps.Clone(s.Leaving), maps.Clone(s.Silent), maps.Clone(s.Groups)
 	return s
-}
-
-// scale sets the target. Retired nodes are taken back before new IDs are made: the lowest ID first.
-func (s *State) scale(target int) {
-	s.Target = target
-	missing := target
-	for _, n := range s.Nodes {
-		if n.Intent != Retire {
-			missing--
-		}
-	}
-	for i := range s.Nodes {
-		if missing > 0 && s.Nodes[i].Intent == Retire {
-			s.Nodes[i].Intent = Keep
-			missing--
-		}
-	}
-	for ; missing > 0; missing-- {
-		s.Nodes = append(s.Nodes, Node{ID: NodeID(len(s.Nodes) + 1), Phase: Vacant})
-	}
-}
-
-// Wanted tells by index which nodes are to run: the lowest IDs that are not retired, as many as the target says; none once the
-// framework is to be uninstalled.
-func (s *State) Wanted() []bool {
-	wanted := make([]bool, len(s.Nodes))
-	if s.Removal != Installed {
-		return wanted
-	}
-	left := s.Target
-	for i := range s.Nodes { // a copy of each node would cost more than all the rest of a step
-		wanted[i] = left > 0 && s.Nodes[i].Intent != Retire
-		if wanted[i] {
-			left--
-		}
-	}
-	return wanted
 }
 
 // Launched counts the nodes that run or may run.

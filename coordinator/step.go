@@ -32,6 +32,7 @@ type turn struct {
 	state   State
 	now     time.Time // of the event
 	actions []Action
+	groups  map[string]*Group // that were asked for
 }
 
 func (t *turn) take(e Event) {
@@ -63,7 +64,7 @@ func (t *turn) take(e Event) {
 		t.tick()
 	case Scale:
 		t.now = e.At
-		t.state.scale(e.Target)
+		t.state.scale(e.Group, e.Target)
 	case Order:
 		t.now = e.At
 		t.order(e)
@@ -90,6 +91,7 @@ func (t *turn) do(a ...Action) { t.actions = append(t.actions, a...) }
 func (t *turn) subscribed(e Subscribed) {
 	t.state.FrameworkID, t.state.Region = e.FrameworkID, e.Region
 	t.state.Subscribed = e.At
+	t.meetGroups()
 	t.state.TornDown = time.Time{} // a request from before may have got lost
 	for i := range t.state.Nodes {
 		t.state.Nodes[i].Settled = t.state.Nodes[i].Phase == Vacant
@@ -134,10 +136,10 @@ func (t *turn) order(e Order) {
 		return // it is started anyway
 	case e.Intent == Retire:
 		if t.state.Wanted()[n.ID-1] {
-			t.state.Target--
+			t.state.retarget(n.Group, t.state.TargetOf(n.Group)-1)
 		}
 	case n.Intent == Retire:
-		t.state.Target++
+		t.state.retarget(n.Group, t.state.TargetOf(n.Group)+1)
 	}
 	n.Intent = e.Intent
 }

@@ -1,5 +1,7 @@
 package coordinator
 
+import "maps"
+
 // Task is all that an executor is told about one launch. It travels as JSON in TaskInfo.data, so it is read by executors of
 // other versions of Mooring: fields are added, never renamed.
 type Task struct {
@@ -19,18 +21,34 @@ type Task struct {
 // ID is the Mesos task ID of the launch.
 func (t Task) ID() string { return TaskID(t.Framework, t.Node, t.Epoch) }
 
-// Settings are the same for all nodes of a framework.
+// Settings are the same for all nodes of a group.
 type Settings struct {
 	Cluster       string            `json:"cluster"`                  // cluster.name
 	Image         string            `json:"image"`                    // Docker image of Elasticsearch
 	Driver        string            `json:"driver"`                   // Docker volume driver
 	DriverOptions map[string]string `json:"driver_options,omitempty"` // for volumes that do not exist yet
+	DataOptions   map[string]string `json:"data_options,omitempty"`   // the same for data volumes alone, which count before those for both
 	ConfigPath    string            `json:"config_path"`              // where the config volume is mounted in the container
 	DataPath      string            `json:"data_path"`                // where the data volume is mounted in the container
 	HeapMB        int64             `json:"heap_mb"`                  // of the JVM
 	JavaOptions   []string          `json:"java_options,omitempty"`   // one JVM argument each
 	Elasticsearch map[string]string `json:"elasticsearch,omitempty"`  // more settings for elasticsearch.yml
+	Roles         []string          `json:"roles,omitzero"`           // node.roles; nil: as Elasticsearch does by itself; empty: coordinating only
 	StopSeconds   int               `json:"stop_seconds"`             // from SIGTERM to SIGKILL
+}
+
+// VolumeOptions are the driver's options for a volume that does not exist yet.
+func (s Settings) VolumeOptions(kind Kind) map[string]string {
+	if kind != Data || len(s.DataOptions) == 0 {
+		return s.DriverOptions
+	}
+	all := maps.Clone(s.DataOptions)
+	for name, value := range s.DriverOptions {
+		if _, own := all[name]; !own {
+			all[name] = value
+		}
+	}
+	return all
 }
 
 // RunReport is what an executor adds to a status, as JSON in TaskStatus.data.

@@ -46,6 +46,12 @@ func newWorld(t *rapid.T, fencing bool) *world {
 		offered: map[string]bool{}, epochs: map[coordinator.NodeID]uint64{},
 		rules: coordinator.Rules{CPUs: 1000, MemoryMB: 1024, Fencing: fencing},
 	}
+	if rapid.Bool().Draw(t, "groups") {
+		w.rules.Groups = []coordinator.Group{
+			{Name: "data", Nodes: rapid.IntRange(0, 2).Draw(t, "data"), CPUs: 500, MemoryMB: 512, NeverMaster: true},
+			{Name: "masters", Nodes: rapid.IntRange(0, 1).Draw(t, "masters"), CPUs: 1000, MemoryMB: 1024, Constraints: constraints(t, "spread over rack")},
+		}
+	}
 	for i := range rapid.IntRange(1, 5).Draw(t, "agents") {
 		w.up[fmt.Sprintf("a%d", i)], w.joined[fmt.Sprintf("a%d", i)] = true, true
 	}
@@ -182,6 +188,7 @@ func (w *world) check(before, after coordinator.State, e coordinator.Event, acti
 		require.EqualValues(w.t, i+1, n.ID)
 		if i < len(before.Nodes) {
 			require.GreaterOrEqual(w.t, n.Epoch, before.Nodes[i].Epoch, "epochs only grow")
+			require.Equal(w.t, before.Nodes[i].Group, n.Group, "a node stays what it is")
 		}
 	}
 	w.checkLaunches(before, after, of[coordinator.Launch](actions))
@@ -235,9 +242,28 @@ func (w *world) checkLaunches(before, after coordinator.State, launched []coordi
 		require.Equal(w.t, n.Place, l.Task.Place)
 		require.Equal(w.t, 1, hosts[n.Place.Host], "one node on a host")
 	}
-	if count(after) > count(before) {
-		require.LessOrEqual(w.t, count(after), max(after.Target, count(before)), "never more than the target")
+	for _, group := range groupNames {
+		if now, then := countOf(after, group), countOf(before, group); now > then {
+			require.LessOrEqual(w.t, now, max(after.TargetOf(group), then), "never more than the target of %q", group)
+		}
 	}
+	for _, master := range after.InitialMasters {
+		_, id, _, ok := coordinator.ParseVolumeName(master + "data")
+		require.True(w.t, ok && after.Nodes[id-1].Group != "data", "%s founds a cluster", master)
+	}
+}
+
+// groupNames are those of all groups that a world may have.
+var groupNames = []string{"", "data", "masters"}
+
+func countOf(s coordinator.State, group string) int {
+	launched := 0
+	for _, n := range s.Nodes {
+		if n.Group == group && n.Phase != coordinator.Vacant {
+			launched++
+		}
+	}
+	return launched
 }
 
 // checkMoves: a node is moved only while all others that are wanted have joined.
@@ -353,7 +379,7 @@ func TestWhateverHappenedTheNodesComeBack(t *testing.T) {
 			require.Empty(t, w.writers())
 			return
 		}
-		require.Equal(t, min(w.saved.Target, len(w.up)), count(w.saved))
+		require.Equal(t, min(w.saved.Total(), len(w.up)), count(w.saved))
 		for id, writers := range w.writers() {
 			require.Equal(t, 1, writers, "node %d", id)
 		}

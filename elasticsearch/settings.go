@@ -33,6 +33,7 @@ type Node struct {
 	TransportPort  int
 	DataPath       string            // path.data; a sub-directory of the volume, whose root may hold lost+found
 	LogsPath       string            // path.logs
+	Roles          []string          // node.roles; nil: those that Elasticsearch gives by itself; empty: it only coordinates
 	InitialMasters []string          // only for the very first start of a cluster: later it would found a second one
 	More           map[string]string // settings of the user, in addition
 }
@@ -71,7 +72,7 @@ func isOwned(key string) bool {
 // Settings renders elasticsearch.yml for this version. Other nodes are found through the file of [Seeds], which is read
 // again and again while Elasticsearch runs.
 func (v Version) Settings(n Node) ([]byte, error) {
-	if err := errors.Join(v.Check(), CheckSettings(n.More)); err != nil {
+	if err := errors.Join(v.Check(), CheckSettings(n.More), CheckRoles(n.Roles), CheckRoleSettings(n.Roles, n.More)); err != nil {
 		return nil, err
 	}
 	var out bytes.Buffer
@@ -87,6 +88,9 @@ func (v Version) Settings(n Node) ([]byte, error) {
 	line("path.logs", n.LogsPath)
 	line("discovery.seed_hosts", []string{}) // without it Elasticsearch looks for others on its own host
 	line("discovery.seed_providers", "file")
+	if err := v.roles(n.Roles, line); err != nil {
+		return nil, err
+	}
 	if len(n.InitialMasters) > 0 {
 		line("cluster.initial_master_nodes", n.InitialMasters)
 	}

@@ -32,9 +32,7 @@ func (o Options) subscribeCall(s coordinator.State, principal string) *v1.Call {
 		info.Principal = ptr(principal)
 	}
 	call := calls.Subscribe(info).With(calls.SubscribeTo(s.FrameworkID))
-	if s.Suppressed {
-		call.Subscribe.SuppressedRoles = info.Roles
-	}
+	call.Subscribe.SuppressedRoles = o.suppressed(s)
 	return call
 }
 
@@ -60,9 +58,9 @@ func (o Options) call(a coordinator.Action, offers map[string]*mesos.Offer) (*v1
 	case coordinator.Reconcile:
 		return reconcile(a.Tasks), nil
 	case coordinator.Suppress:
-		return calls.Suppress(), nil
+		return calls.SuppressWith(a.Roles), nil
 	case coordinator.Revive:
-		return calls.Revive(), nil
+		return calls.ReviveWith(a.Roles), nil
 	case coordinator.Seeds:
 		return seeds(a)
 	case coordinator.AnswerNotice:

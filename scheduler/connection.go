@@ -43,8 +43,8 @@ type connection struct {
 	endpoint *url.URL
 	stream   *http.Response
 
-	frameworkID string // set by the first event
-	suppressed  bool   // asked for no offers in SUBSCRIBE
+	frameworkID string   // set by the first event
+	suppressed  []string // roles to which SUBSCRIBE asked for no offers
 	calls       chan *v1.Call
 	accepted    atomic.Bool // the loop took in the first event: reconnecting may start over with short waits
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -129,8 +130,9 @@ func (l *loop) subscribed(ctx context.Context, d delivery) {
 	if l.event(ctx, d.event) != nil {
 		return
 	}
-	if d.conn.suppressed && !l.state.Suppressed { // an operator wanted more while SUBSCRIBE was under way
-		l.perform(coordinator.Revive{}, nil)
+	still := l.scheduler.options.suppressed(l.state)
+	if slices.ContainsFunc(d.conn.suppressed, func(role string) bool { return !slices.Contains(still, role) }) {
+		l.perform(coordinator.Revive{}, nil) // an operator wanted more while SUBSCRIBE was under way
 	}
 	d.conn.accepted.Store(true)
 	l.count("mooring_subscriptions_total", 1)

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"unicode"
+
+	"mooring/coordinator"
 )
 
 // CheckRoles reports every role that Mesos would refuse (Mesos 1.11: roles.cpp), where it would say so only in an event that ends
@@ -35,4 +37,15 @@ func checkRole(role string) error {
 		}
 	}
 	return nil
+}
+
+// suppressed are the roles to which a state wants no offers. It may be of a time with other roles.
+func (o Options) suppressed(s coordinator.State) []string {
+	var roles []string
+	for _, role := range o.Roles {
+		if s.Suppressed || slices.Contains(s.Quiet, role) {
+			roles = append(roles, role)
+		}
+	}
+	return roles
 }

@@ -168,7 +168,7 @@ func (s *subscriber) connect(ctx context.Context, client *client, masters []*url
 			s.log.Info("subscribing", "master", endpoint.Host, "framework_id", state.FrameworkID)
 			return &connection{
 				ctx: ctx, cancel: cancel, client: client, endpoint: endpoint, stream: response,
-				suppressed: state.Suppressed, calls: make(chan *v1.Call, callQueue),
+				suppressed: call.Subscribe.SuppressedRoles, calls: make(chan *v1.Call, callQueue),
 			}, nil
 		}
 		cancel(err)

@@ -63,7 +63,7 @@ func volume(task coordinator.Task, kind coordinator.Kind, target string) mount.M
 		Target: target,
 		VolumeOptions: &mount.VolumeOptions{
 			NoCopy:       true,
-			DriverConfig: &mount.Driver{Name: task.Settings.Driver, Options: task.Settings.DriverOptions},
+			DriverConfig: &mount.Driver{Name: task.Settings.Driver, Options: task.Settings.VolumeOptions(kind)},
 		},
 	}
 }

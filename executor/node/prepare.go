@@ -132,7 +132,7 @@ func (n *node) settings() elasticsearch.Node {
 		Cluster: t.Settings.Cluster, Name: coordinator.NodeName(t.Framework, t.Node),
 		Host: t.Place.Host, HTTPPort: t.Place.HTTPPort, TransportPort: t.Place.TransportPort,
 		DataPath: filepath.Join(t.Settings.DataPath, dataDir), LogsPath: filepath.Join(t.Settings.DataPath, logsDir),
-		InitialMasters: t.InitialMasters, More: t.Settings.Elasticsearch,
+		Roles: t.Settings.Roles, InitialMasters: t.InitialMasters, More: t.Settings.Elasticsearch,
 	}
 	if n.marker.Joined {
 		settings.InitialMasters = nil // the data knows its cluster; with the setting, emptied nodes could found another

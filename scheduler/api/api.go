@@ -75,6 +75,9 @@ func Handler(s Scheduler, o Options) (http.Handler, error) {
 		"GET /v1/cluster/elasticsearchNodes": api.target,
 		"PUT /v1/cluster/elasticsearchNodes": api.scale,
 		"GET /v1/tasks":                      api.tasks,
+		"GET /v1/groups":                     api.groups,
+		"GET /v1/groups/{group}":             api.group,
+		"PUT /v1/groups/{group}":             api.scaleGroup,
 		"GET " + statusPath:                  api.status,
 		"GET /v1/nodes":                      api.nodes,
 		"GET /v1/nodes/{id}":                 api.node,
@@ -170,23 +173,9 @@ func (a *server) target(*http.Request) (any, error) {
 
 // scale takes {"value": n}, or the bare number that the Java framework takes, too.
 func (a *server) scale(r *http.Request) (any, error) {
-	body, err := io.ReadAll(r.Body)
+	n, err := number(r, 1, nodesForm)
 	if err != nil {
-		return nil, bad("body of more than %d bytes: %s", bodyLimit, nodesForm)
-	}
-	text := strings.TrimSpace(string(body))
-	var n int
-	if json.Unmarshal(body, &n) != nil {
-		wrapped := struct {
-			Value *int `json:"value"`
-		}{}
-		if json.Unmarshal(body, &wrapped) != nil || wrapped.Value == nil {
-			return nil, bad("body %q: %s", text, nodesForm)
-		}
-		n = *wrapped.Value
-	}
-	if n < 1 || n > mostNodes {
-		return nil, bad("number of nodes %d: %s", n, nodesForm)
+		return nil, err
 	}
 	if err := a.installed(); err != nil {
 		return nil, err
@@ -195,6 +184,29 @@ func (a *server) scale(r *http.Request) (any, error) {
 		return nil, err
 	}
 	return map[string]int{"value": n}, nil
+}
+
+// number reads the number of nodes that a request asks for.
+func number(r *http.Request, least int, form string) (int, error) {
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		return 0, bad("body of more than %d bytes: %s", bodyLimit, form)
+	}
+	text := strings.TrimSpace(string(body))
+	var n int
+	if json.Unmarshal(body, &n) != nil {
+		wrapped := struct {
+			Value *int `json:"value"`
+		}{}
+		if json.Unmarshal(body, &wrapped) != nil || wrapped.Value == nil {
+			return 0, bad("body %q: %s", text, form)
+		}
+		n = *wrapped.Value
+	}
+	if n < least || n > mostNodes {
+		return 0, bad("number of nodes %d: %s", n, form)
+	}
+	return n, nil
 }
 
 // viewOf returns what the scheduler shows, and the ID of the node that a request is about.

@@ -31,7 +31,7 @@ func (a *server) cluster(*http.Request) (any, error) {
 	v, err := a.view()
 	c := Cluster{
 		Name: v.Rules.Settings.Cluster, Configuration: configuration(v), Framework: v.State.Framework,
-		FrameworkID: v.State.FrameworkID, ClusterUUID: v.State.ClusterUUID, Master: v.Subscribed, Leader: v.Leader, Standby: v.Standby, Target: v.State.Target,
+		FrameworkID: v.State.FrameworkID, ClusterUUID: v.State.ClusterUUID, Master: v.Subscribed, Leader: v.Leader, Standby: v.Standby, Target: v.State.Total(),
 		Phases: map[string]int{},
 	}
 	for _, n := range v.State.Nodes {

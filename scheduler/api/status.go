@@ -20,11 +20,12 @@ type Status struct {
 	Framework   string    `json:"framework"`
 	FrameworkID string    `json:"framework_id"`
 	ClusterUUID string    `json:"cluster_uuid"`
-	Master      string    `json:"master"` // leading Mesos master; empty: no subscription
-	Target      int       `json:"target"`
+	Master      string    `json:"master"`            // leading Mesos master; empty: no subscription
+	Target      int       `json:"target"`            // of all groups together
 	Ready       int       `json:"ready"`             // nodes that have joined the cluster
 	Removal     string    `json:"removal,omitempty"` // how far an order to uninstall has come
 	Silent      []Silent  `json:"silent,omitempty"`  // hosts whose heartbeat stands still
+	Groups      []Group   `json:"groups,omitempty"`  // if there are others than the default one
 	Problems    []Problem `json:"problems"`
 	Nodes       []Node    `json:"nodes"`
 }
@@ -49,7 +50,10 @@ func (a *server) status(*http.Request) (any, error) {
 	}
 	s := Status{
 		Framework: v.State.Framework, FrameworkID: v.State.FrameworkID, ClusterUUID: v.State.ClusterUUID, Master: v.Subscribed,
-		Target: v.State.Target, Removal: string(v.State.Removal), Problems: problems(v), Nodes: []Node{},
+		Target: v.State.Total(), Removal: string(v.State.Removal), Problems: problems(v), Nodes: []Node{},
+	}
+	if groups := groupsOf(v); len(groups) > 1 {
+		s.Groups = groups
 	}
 	for _, host := range slices.Sorted(maps.Keys(v.State.Silent)) {
 		s.Silent = append(s.Silent, Silent{host, v.State.Silent[host]})

@@ -95,6 +95,11 @@ func (c *Client) Scale(ctx context.Context, nodes int) error {
 	return c.call(ctx, http.MethodPut, "/v1/cluster/elasticsearchNodes", map[string]int{"value": nodes}, nil)
 }
 
+// ScaleGroup sets how many nodes of one group are wanted.
+func (c *Client) ScaleGroup(ctx context.Context, group string, nodes int) error {
+	return c.call(ctx, http.MethodPut, "/v1/groups/"+url.PathEscape(group), map[string]int{"value": nodes}, nil)
+}
+
 // Order gives an order for one node: restart, retire, keep or forgive. It returns what the node is then.
 func (c *Client) Order(ctx context.Context, id int, verb string) (api.Node, error) {
 	var answer api.Node

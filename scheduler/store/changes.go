@@ -8,8 +8,13 @@ import (
 	"mooring/coordinator"
 )
 
-// version is that of the records. A record with a higher one is refused: it may hold what this program would lose.
-const version = 1
+// Versions of records. A record with a higher one than the newest is refused: it may hold what this program would lose. Records
+// get the lowest one that can tell what they say, so that who used nothing new can go back to an older program.
+const (
+	first   = 1
+	grouped = 2 // groups of nodes
+	newest  = grouped
+)
 
 // record is how header and nodes are stored.
 type record struct {
@@ -42,7 +47,10 @@ func changed(before, after coordinator.State) changes {
 func (c changes) none() bool { return c.header == nil && len(c.nodes) == 0 }
 
 func encode(r record) ([]byte, error) {
-	r.Version = version
+	r.Version = first
+	if r.Node != nil && r.Node.Group != "" || r.Header != nil && len(r.Header.Groups) > 0 {
+		r.Version = grouped
+	}
 	return json.Marshal(r)
 }
 
@@ -52,8 +60,8 @@ func decode(data []byte) (record, error) {
 		return r, fmt.Errorf("not readable (%w): restore it from a backup", err)
 	}
 	switch {
-	case r.Version > version:
-		return r, fmt.Errorf("written by a newer mooring (record version %d, this one knows up to %d): run that version again", r.Version, version)
+	case r.Version > newest:
+		return r, fmt.Errorf("written by a newer mooring (record version %d, this one knows up to %d): run that version again", r.Version, newest)
 	case r.Version < 1 || (r.Header == nil) == (r.Node == nil):
 		return r, fmt.Errorf("not a record of mooring: restore it from a backup")
 	}

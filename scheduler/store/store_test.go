@@ -81,7 +81,7 @@ func TestNothingIsReplacedByAnEmptyState(t *testing.T) {
 		"node missing":    {es(func(b *bolt.Bucket) error { return b.Delete(node) }), "record of node 2 is missing: restore"},
 		"no JSON":         {es(func(b *bolt.Bucket) error { return b.Put(node, []byte("{")) }), `record "node 2": not readable`},
 		"another record":  {es(func(b *bolt.Bucket) error { return b.Put(node, []byte("{}")) }), `record "node 2": not a record of mooring`},
-		"a newer version": {es(func(b *bolt.Bucket) error { return b.Put(node, []byte(`{"version":2}`)) }), "written by a newer mooring (record version 2"},
+		"a newer version": {es(func(b *bolt.Bucket) error { return b.Put(node, []byte(`{"version":3}`)) }), "written by a newer mooring (record version 3"},
 		"another framework": {func(tx *bolt.Tx) error {
 			_, err := tx.CreateBucket([]byte("logs"))
 			return errorsOr(err, tx.DeleteBucket([]byte("es")))

@@ -172,7 +172,7 @@ func neverEmpty(t *testing.T, s *server.Server) {
 		"no JSON":         {set(node, "{"), `record "nodes/0000000002": not readable`},
 		"another record":  {set(node, "{}"), `record "nodes/0000000002": not a record of mooring`},
 		"swapped":         {set("header", `{"version":1,"node":{"id":1}}`), `record "header": not a record of mooring`},
-		"a newer version": {set("header", `{"version":2}`), "written by a newer mooring (record version 2, this one knows up to 1): run that version again"},
+		"a newer version": {set("header", `{"version":3}`), "written by a newer mooring (record version 3, this one knows up to 2): run that version again"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			number++

@@ -51,16 +51,17 @@ func full(s coordinator.State) coordinator.State {
 	s.Leaving = map[string]coordinator.Window{"a2": {Start: at, End: at, Heard: at}}
 	s.Silent = map[string]coordinator.Silence{"h1": {Since: at, Agents: []string{"a1"}, Lost: true, Kept: map[coordinator.NodeID]string{2: "unguarded"}}}
 	s.Subscribed, s.Listed, s.Revived = at, at, at
-	s.Suppressed, s.Wanting = true, 1
+	s.Suppressed, s.Wanting, s.Quiet, s.Region = true, 1, []string{"es"}, "here"
+	s.Groups = map[string]int{"data": 1}
 	s.Removal, s.Removing, s.TornDown = coordinator.TearingDown, at, at
 	s.Nodes = append([]coordinator.Node(nil), s.Nodes...)
 	for len(s.Nodes) < 300 { // more than one byte counts
 		s.Nodes = append(s.Nodes, coordinator.Node{ID: coordinator.NodeID(len(s.Nodes) + 1), Phase: coordinator.Vacant})
 	}
 	s.Nodes[1] = coordinator.Node{
-		ID: 2, Epoch: 7, Phase: coordinator.Lost, Since: at, Intent: coordinator.Restart, AgentGone: true, Settled: true,
+		ID: 2, Group: "data", Epoch: 7, Phase: coordinator.Lost, Since: at, Intent: coordinator.Restart, AgentGone: true, Settled: true,
 		Begun: true, Loose: true, Sizes: coordinator.Sizes{Config: 1, Data: 2}, Holder: coordinator.Holder{Epoch: 6, Agent: "a0", Host: "h0", Gone: true},
-		Place: coordinator.Place{Agent: "a1", Host: "10.0.0.1", HTTPPort: 9200, TransportPort: 9300, Zone: "z"},
+		Place: coordinator.Place{Agent: "a1", Host: "10.0.0.1", HTTPPort: 9200, TransportPort: 9300, Zone: "z", Values: "rack=r1"},
 		Asked: at, Killed: at, Ready: true, Joined: true, Failures: 3, NotBefore: at, Held: "held", Problem: "problem",
 	}
 	return s
