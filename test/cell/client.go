@@ -103,7 +103,7 @@ func post(ctx context.Context, client *http.Client, url, content string) error {
 		return err
 	}
 	defer response.Body.Close()
-	if response.StatusCode != http.StatusOK {
+	if response.StatusCode >= http.StatusMultipleChoices {
 		body, _ := io.ReadAll(io.LimitReader(response.Body, 200))
 		return fmt.Errorf("tell %s: %s: %s", url, response.Status, body)
 	}

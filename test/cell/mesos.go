@@ -95,14 +95,14 @@ func (h *Host) StartAgent(ctx context.Context) error {
 	}
 	mesos := h.cell.Mesos
 	// The library that holds the agent wants a registry for the idle master beside it. See test/real-mesos.
-	err = h.start(ctx, "agent", "unshare", "--mount", "--propagation=slave", "bash", "-c", hideVersion2, "agent",
-		filepath.Join(mesos, "mesos-agent"), "--ip="+h.Address, "--port=5051",
-		"--hostname="+h.Address, "--master="+h.cell.Master, "--work_dir="+filepath.Join(h.Dir, "mesos"),
-		"--launcher_dir="+mesos, "--docker="+docker, "--containerizers=docker,mesos", "--launcher=posix",
+	command := []string{"unshare", "--mount", "--propagation=slave", "bash", "-c", hideVersion2, "agent",
+		filepath.Join(mesos, "mesos-agent"), "--ip=" + h.Address, "--port=5051",
+		"--hostname=" + h.Address, "--master=" + h.cell.Master, "--work_dir=" + filepath.Join(h.Dir, "mesos"),
+		"--launcher_dir=" + mesos, "--docker=" + docker, "--containerizers=docker,mesos", "--launcher=posix",
 		"--isolation=posix/cpu,posix/mem,filesystem/posix", "--no-systemd_enable_support", "--registry=in_memory",
 		fmt.Sprintf(`--executor_environment_variables={"PATH":%q,"MOORING_DRIVER_STATE_DIR":%q}`, os.Getenv("PATH"), filepath.Join(h.Dir, "state")),
-		"--resources=cpus:2;mem:4096;disk:10000;ports:[9200-9399]")
-	if err != nil {
+	}
+	if err := h.start(ctx, "agent", append(command, h.offered()...)...); err != nil {
 		return err
 	}
 	client := h.cell.HTTPClient()
@@ -131,18 +131,17 @@ func (h *Host) MarkGone(ctx context.Context) error {
 	if h.Alive() {
 		return fmt.Errorf("%s is alive; only a killed host can be marked gone", h.Name)
 	}
-	latest := filepath.Join(h.Dir, "mesos", "agents", "0", "work", "meta", "slaves", "latest") // see test/real-mesos
-	agent, err := os.Readlink(latest)
+	agent, err := h.AgentID()
 	if err != nil {
-		return fmt.Errorf("find the agent of %s: %w", h.Name, err)
+		return err
 	}
 	client := h.cell.HTTPClient()
 	defer client.CloseIdleConnections()
-	order := fmt.Sprintf(`{"type":"MARK_AGENT_GONE","mark_agent_gone":{"agent_id":{"value":%q}}}`, filepath.Base(agent))
+	order := fmt.Sprintf(`{"type":"MARK_AGENT_GONE","mark_agent_gone":{"agent_id":{"value":%q}}}`, agent)
 	if err := post(ctx, client, "http://"+h.cell.Master+"/api/v1", order); err != nil {
 		return fmt.Errorf("mark the agent of %s gone: %w", h.Name, err)
 	}
-	return os.Remove(latest)
+	return os.Remove(filepath.Join(h.agentMeta(), "slaves", "latest"))
 }
 
 // KillAgent ends the host's Mesos agent alone; its executors and containers go on.
