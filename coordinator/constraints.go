@@ -23,7 +23,7 @@ type ConstraintKind string
 const (
 	Is     ConstraintKind = "is"     // it has one of the values
 	IsNot  ConstraintKind = "is not" // it has none of the values, or is not there
-	Has    ConstraintKind = "has"    // a set or a list of ranges has all of the values in it
+	Has    ConstraintKind = "has"    // a list, or a list of ranges, has all of the values in it
 	AtMost ConstraintKind = "at most"
 	Same   ConstraintKind = "same"   // all nodes are where it has one and the same value
 	Spread ConstraintKind = "spread" // a wish: nodes go where its value has fewest nodes
@@ -156,14 +156,13 @@ func isOneOf(value, want string) bool {
 	return ok && low <= number && number <= high
 }
 
-// hasIn looks into a set, {a,b}, or into ranges, [1-5,7-9]. Any other value has only itself.
+// hasIn looks into a list with commas between, as a set, {a,b}, or as text, which is all that agents of Mesos 1.11 take; or into
+// ranges, [1-5,7-9].
 func hasIn(value, want string) bool {
-	if inside, set := strings.CutPrefix(value, "{"); set {
-		return slices.Contains(strings.Split(strings.TrimSuffix(inside, "}"), ","), want)
-	}
 	inside, ranges := strings.CutPrefix(value, "[")
 	if !ranges {
-		return isOneOf(value, want)
+		list := strings.TrimSuffix(strings.TrimPrefix(value, "{"), "}")
+		return slices.ContainsFunc(strings.Split(list, ","), func(one string) bool { return isOneOf(one, want) })
 	}
 	low, high, ok := span(want)
 	if !ok {

@@ -95,6 +95,8 @@ func TestWhatOneHostMustHave(t *testing.T) {
 		{"disks has ssd,hdd", "disks:{hdd,ssd}", ""},
 		{"disks has ssd,nvme", "disks:{hdd,ssd}", "without nvme in attribute disks"},
 		{"disks has ssd", "disks:ssd", ""},
+		{"disks has ssd,hdd", "disks:hdd,nvme,ssd", ""},
+		{"disks has ssd", "disks:hdd,nvme", "without ssd in attribute disks"},
 		{"disks has ssd", "disks:{}", "without ssd in attribute disks"},
 		{"disks has ssd", "rack:x", "without ssd in attribute disks"},
 		{"slots has 4", "slots:[1-2,4-7]", ""},

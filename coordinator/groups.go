@@ -210,8 +210,9 @@ func (s *State) Wanted() []bool {
 			continue
 		}
 		if n.Group != "" {
-			wanted[i] = others[n.Group] > 0
-			others[n.Group]--
+			if wanted[i] = others[n.Group] > 0; wanted[i] {
+				others[n.Group]--
+			}
 			continue
 		}
 		wanted[i] = left > 0

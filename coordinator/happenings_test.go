@@ -49,8 +49,15 @@ func (w *world) offer(t *rapid.T) {
 	}
 	w.counter++
 	o := offer(a)
-	o.ID, o.Unavailable = fmt.Sprintf("o%d", w.counter), w.down[a]
-	w.take(coordinator.Offers{At: w.now, Offers: []coordinator.Offer{o}})
+	o.ID, o.Unavailable, o.Role = fmt.Sprintf("o%d", w.counter), w.down[a], rapid.SampledFrom([]string{"*", "hot"}).Draw(t, "role")
+	o.Attributes = map[string]string{"rack": a}
+	offers := []coordinator.Offer{o}
+	if rapid.Bool().Draw(t, "two roles") {
+		other := o
+		other.ID, other.Role = o.ID+"b", map[string]string{"*": "hot", "hot": "*"}[o.Role]
+		offers = append(offers, other)
+	}
+	w.take(coordinator.Offers{At: w.now, Offers: offers})
 }
 
 func (w *world) deliver(t *rapid.T) {

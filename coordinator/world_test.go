@@ -47,8 +47,9 @@ func newWorld(t *rapid.T, fencing bool) *world {
 		rules: coordinator.Rules{CPUs: 1000, MemoryMB: 1024, Fencing: fencing},
 	}
 	if rapid.Bool().Draw(t, "groups") {
+		w.rules.Roles = []string{"*", "hot"}
 		w.rules.Groups = []coordinator.Group{
-			{Name: "data", Nodes: rapid.IntRange(0, 2).Draw(t, "data"), CPUs: 500, MemoryMB: 512, NeverMaster: true},
+			{Name: "data", Nodes: rapid.IntRange(0, 2).Draw(t, "data"), CPUs: 500, MemoryMB: 512, NeverMaster: true, Role: "hot"},
 			{Name: "masters", Nodes: rapid.IntRange(0, 1).Draw(t, "masters"), CPUs: 1000, MemoryMB: 1024, Constraints: constraints(t, "spread over rack")},
 		}
 	}
@@ -192,6 +193,7 @@ func (w *world) check(before, after coordinator.State, e coordinator.Event, acti
 		}
 	}
 	w.checkLaunches(before, after, of[coordinator.Launch](actions))
+	w.checkRoles(before, after, e, actions)
 	w.checkAnswers(e, actions)
 	w.checkMoves(before, after)
 	if m, ok := e.(coordinator.Maintenance); ok {
@@ -250,6 +252,41 @@ func (w *world) checkLaunches(before, after coordinator.State, launched []coordi
 	for _, master := range after.InitialMasters {
 		_, id, _, ok := coordinator.ParseVolumeName(master + "data")
 		require.True(w.t, ok && after.Nodes[id-1].Group != "data", "%s founds a cluster", master)
+	}
+}
+
+// checkRoles: offers that are accepted together are to one role, which the node's group may use; a node that waits is offered what it
+// needs, so a role is never at peace that a node could use.
+func (w *world) checkRoles(before, after coordinator.State, e coordinator.Event, actions []coordinator.Action) {
+	if e, ok := e.(coordinator.Offers); ok {
+		roles := map[string]string{}
+		for _, o := range e.Offers {
+			roles[o.ID] = o.Role
+		}
+		for _, l := range of[coordinator.Launch](actions) {
+			for _, id := range l.Offers {
+				require.Equal(w.t, roles[l.Offers[0]], roles[id])
+				g := w.rules.Group(after.Nodes[l.Task.Node-1].Group)
+				require.True(w.t, g.Role == "" || g.Role == roles[id], "%s for group %s", roles[id], g.Name)
+			}
+		}
+	}
+	if after.Removal != coordinator.Installed || after.Subscribed.IsZero() {
+		return
+	}
+	launched := map[string]int{}
+	for _, n := range after.Nodes {
+		if n.Phase != coordinator.Vacant {
+			launched[n.Group]++
+		}
+	}
+	for i, wanted := range after.Wanted() {
+		n := after.Nodes[i]
+		due := wanted && n.Held == "" && !w.now.Before(n.NotBefore)
+		if due && (n.Phase == coordinator.Lost || n.Phase == coordinator.Vacant && launched[n.Group] < after.TargetOf(n.Group)) {
+			require.False(w.t, after.Suppressed, "node %d waits", n.ID)
+			require.NotContains(w.t, after.Quiet, w.rules.Group(n.Group).Role, "node %d waits", n.ID)
+		}
 	}
 }
 
@@ -411,7 +448,7 @@ func (w *world) heal() {
 		for a := range w.up {
 			w.counter++
 			o := offer(a)
-			o.ID = fmt.Sprintf("o%d", w.counter)
+			o.ID, o.Role = fmt.Sprintf("o%d", w.counter), "hot"
 			step(coordinator.Offers{At: w.now, Offers: []coordinator.Offer{o}})
 		}
 		for _, task := range w.listed() {

@@ -11,21 +11,19 @@ import (
 // Mesos demands.
 type pool []mesos.Resource
 
-// newPool joins the usable resources of several offers, reserved ones first: nobody else could use those.
+// newPool joins the usable resources of several offers, those first that the fewest others could use: what is reserved in the
+// narrowest way, by most refinements.
 func newPool(offers []*mesos.Offer) pool {
-	var reserved, free pool
+	var p pool
 	for _, o := range offers {
 		for _, r := range o.Resources {
-			switch {
-			case !usable(&r):
-			case len(r.Reservations) > 0:
-				reserved = append(reserved, r)
-			default:
-				free = append(free, r)
+			if usable(&r) {
+				p = append(p, r)
 			}
 		}
 	}
-	return append(reserved, free...)
+	slices.SortStableFunc(p, func(a, b mesos.Resource) int { return len(b.Reservations) - len(a.Reservations) })
+	return p
 }
 
 // takeScalar carves an amount, in thousandths, out of the resources of a name.

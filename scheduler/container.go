@@ -34,7 +34,7 @@ func (o Options) container(t coordinator.Task) *mesos.ContainerInfo {
 		kind coordinator.Kind
 		path string
 	}{{coordinator.Config, t.Settings.ConfigPath}, {coordinator.Data, t.Settings.DataPath}} {
-		if len(t.Settings.DriverOptions) > 0 {
+		if len(t.Settings.VolumeOptions(v.kind)) > 0 {
 			c.Docker.Parameters = append(c.Docker.Parameters, mesos.Parameter{Key: "mount", Value: mountParameter(t, v.kind, v.path)})
 		} else {
 			c.Volumes = append(c.Volumes, dockerVolume(t, v.kind, v.path))
@@ -67,8 +67,9 @@ func mountParameter(t coordinator.Task, kind coordinator.Kind, path string) stri
 		"type=volume", "source=" + coordinator.VolumeName(t.Framework, t.Node, kind), "target=" + path,
 		"volume-driver=" + t.Settings.Driver, "volume-nocopy=true",
 	}
-	for _, name := range slices.Sorted(maps.Keys(t.Settings.DriverOptions)) {
-		fields = append(fields, "volume-opt="+name+"="+t.Settings.DriverOptions[name])
+	options := t.Settings.VolumeOptions(kind)
+	for _, name := range slices.Sorted(maps.Keys(options)) {
+		fields = append(fields, "volume-opt="+name+"="+options[name])
 	}
 	var line strings.Builder
 	w := csv.NewWriter(&line)

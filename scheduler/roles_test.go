@@ -1,6 +1,7 @@
 package scheduler_test
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -67,6 +68,23 @@ func TestReservationsAreHandedBackAsTheyWereOffered(t *testing.T) {
 			assert.Equal(t, []int{31000, 9300}, []int{r.node(1).Place.HTTPPort, r.node(1).Place.TransportPort})
 		})
 	}
+}
+
+func TestTheNarrowestReservationIsUsedFirst(t *testing.T) {
+	r := newRig(t, 1)
+	r.options.Roles = []string{"es/hot"}
+	a := agent(1)
+	a.Reserved = []mesos.Resource{
+		reservedScalar("cpus", 1, "es"), reservedScalar("mem", 1024, "es"), reservedScalar("cpus", 0.75, "es", "es/hot"), reservedScalar("mem", 1000, "es", "es/hot"),
+	}
+	r.master.AddAgent(a)
+	r.start()
+	r.running(1)
+	used := map[string]float64{}
+	for _, resource := range all(r.master.Tasks(mesos.TASK_RUNNING)[0]) {
+		used[fmt.Sprintf("%s %d", resource.Name, len(resource.Reservations))] += resource.GetScalar().GetValue()
+	}
+	assert.Equal(t, map[string]float64{"cpus 2": 0.75, "cpus 1": 0.25, "mem 2": 1000, "mem 1": 24, "ports 0": 0}, used)
 }
 
 // An agent with a reservation makes one offer for each of the two roles, which together would hold a node; alone only the second does.

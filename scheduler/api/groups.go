@@ -130,3 +130,17 @@ func electable(v scheduler.View, but string) int {
 	}
 	return count
 }
+
+// problemsOfGroups are those of groups that the scheduler was not told of, though nodes of them are wanted.
+func problemsOfGroups(v scheduler.View) []Problem {
+	var all []Problem
+	for _, name := range slices.Sorted(maps.Keys(v.State.Groups)) {
+		if v.State.Groups[name] > 0 && v.Rules.Group(name) == nil {
+			all = append(all, Problem{
+				What: fmt.Sprintf("group %s is not described any more: its nodes run on, but none of them is launched", name),
+				Do:   fmt.Sprintf("describe it in the file of --groups and start the scheduler again, or want none of it: `mooring scale 0 --group=%s`", name),
+			})
+		}
+	}
+	return all
+}

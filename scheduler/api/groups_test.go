@@ -43,7 +43,10 @@ func TestGroupsAreShown(t *testing.T) {
 	var status api.Status
 	get(t, grouped(), "/v1/status", &status)
 	assert.Equal(t, []any{5, groups}, []any{status.Target, status.Groups})
-	get(t, newFake(), "/v1/status", &status)
+	assert.Contains(t, status.Problems, api.Problem{
+		What: "group old is not described any more: its nodes run on, but none of them is launched",
+		Do:   "describe it in the file of --groups and start the scheduler again, or want none of it: `mooring scale 0 --group=old`",
+	})
 	status = api.Status{}
 	get(t, newFake(), "/v1/status", &status)
 	assert.Empty(t, status.Groups, "there is only the default one")

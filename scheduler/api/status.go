@@ -104,6 +104,7 @@ func problemsOfAll(v scheduler.View) []Problem {
 			Do:   "wait: the scheduler ends when Mesos has forgotten the framework; the volumes are kept",
 		})
 	}
+	all = append(all, problemsOfGroups(v)...)
 	for _, id := range slices.Sorted(maps.Keys(v.State.Agents)) {
 		if a := v.State.Agents[id]; time.Until(a.NotBefore) > 0 && len(a.Failed) > 1 {
 			all = append(all, Problem{

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -98,9 +99,12 @@ func (a *agent) asNew() {
 		"unshare", "--mount", "--propagation=private", "bash", "-c", hide, "agent", a.boot, filepath.Join(programs, "mesos-agent"),
 		"--ip=" + a.Host, "--port=" + agentPort, "--hostname=" + a.Host, "--work_dir=" + a.work,
 		"--launcher_dir=" + programs, "--containerizers=mesos", "--launcher=posix", "--isolation=posix/cpu,posix/mem,filesystem/posix",
-		"--no-systemd_enable_support", "--registry=in_memory", "--resources=cpus:4;mem:4096;disk:10000;ports:[9200-9399]",
+		"--no-systemd_enable_support", "--registry=in_memory",
 		"--executor_reregistration_timeout=2secs", "--registration_backoff_factor=200ms",
 	}, a.flags...)
+	if !slices.ContainsFunc(a.flags, func(f string) bool { return strings.HasPrefix(f, "--resources=") }) { // Mesos takes no flag twice
+		a.args = append(a.args, "--resources=cpus:4;mem:4096;disk:10000;ports:[9200-9399]")
+	}
 }
 
 func (a *agent) reboot() {
