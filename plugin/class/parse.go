@@ -15,33 +15,12 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"mooring/internal/mistake"
 	"mooring/plugin/backend"
 	"mooring/plugin/lease"
 )
 
-// Mistake is something wrong in a classes file.
-type Mistake struct {
-	Line int // 0 if it is about no line
-	Text string
-}
-
-// Mistakes are all that is wrong in a classes file.
-type Mistakes []Mistake
-
-// Error lists the mistakes in one line.
-func (m Mistakes) Error() string {
-	var texts []string
-	for _, mistake := range m {
-		text := mistake.Text
-		if mistake.Line > 0 {
-			text = fmt.Sprintf("line %d: %s", mistake.Line, text)
-		}
-		texts = append(texts, text)
-	}
-	return strings.Join(texts, "; ")
-}
-
-// Parse reads a classes file, see docs/classes.md. The error is Mistakes, all of them at once. An empty file has no classes.
+// Parse reads a classes file, see docs/classes.md. The error is a mistake.List, all of them at once. An empty file has no classes.
 func Parse(data []byte) ([]Class, error) {
 	var r reader
 	list := r.document(data)
@@ -52,9 +31,8 @@ func Parse(data []byte) ([]Class, error) {
 		}
 	}
 	r.compare(read)
-	if len(r.mistakes) > 0 {
-		slices.SortStableFunc(r.mistakes, func(a, b Mistake) int { return cmp.Compare(a.Line, b.Line) })
-		return nil, r.mistakes
+	if err := r.mistakes.Err(); err != nil {
+		return nil, err
 	}
 	classes := make([]Class, len(read))
 	for i, e := range read {
@@ -64,10 +42,10 @@ func Parse(data []byte) ([]Class, error) {
 }
 
 // reader collects mistakes.
-type reader struct{ mistakes Mistakes }
+type reader struct{ mistakes mistake.List }
 
 func (r *reader) wrong(line int, format string, args ...any) {
-	r.mistakes = append(r.mistakes, Mistake{Line: line, Text: fmt.Sprintf(format, args...)})
+	r.mistakes.Add(line, format, args...)
 }
 
 // entry is a class as the file has it.

@@ -19,34 +19,13 @@ import (
 
 	"mooring/coordinator"
 	"mooring/elasticsearch"
+	"mooring/internal/mistake"
 )
 
 // LeastCPUs of a node leave something for Elasticsearch beside the executor.
 const LeastCPUs = 0.2
 
 const mostNodes = 10000
-
-// Mistake is something wrong in the file.
-type Mistake struct {
-	Line int // 0 if it is about no line
-	Text string
-}
-
-// Mistakes are all that is wrong in the file.
-type Mistakes []Mistake
-
-// Error lists the mistakes in one line.
-func (m Mistakes) Error() string {
-	var texts []string
-	for _, mistake := range m {
-		text := mistake.Text
-		if mistake.Line > 0 {
-			text = fmt.Sprintf("line %d: %s", mistake.Line, text)
-		}
-		texts = append(texts, text)
-	}
-	return strings.Join(texts, "; ")
-}
 
 // at is a value of the file, and where it is.
 type at[T any] struct {
@@ -79,16 +58,15 @@ type entry struct {
 const knownKeys = "name, nodes, cpus, memory, heap, roles, mesos-role, constraints, settings, java-options, volume-options, data-volume-options"
 
 // Parse reads the file. What a group does not say is as in the default group that the rules describe, except for constraints, of
-// which it has its own only. The error is Mistakes, all of them at once.
+// which it has its own only. The error is a mistake.List, all of them at once.
 func Parse(data []byte, rules coordinator.Rules) ([]coordinator.Group, error) {
 	r := reader{rules: rules}
 	var groups []coordinator.Group
 	for _, e := range r.read(data) {
 		groups = append(groups, r.group(e, groups))
 	}
-	if len(r.mistakes) > 0 {
-		slices.SortStableFunc(r.mistakes, func(a, b Mistake) int { return cmp.Compare(a.Line, b.Line) })
-		return nil, r.mistakes
+	if err := r.mistakes.Err(); err != nil {
+		return nil, err
 	}
 	return groups, nil
 }
@@ -96,11 +74,11 @@ func Parse(data []byte, rules coordinator.Rules) ([]coordinator.Group, error) {
 // reader collects mistakes.
 type reader struct {
 	rules    coordinator.Rules
-	mistakes Mistakes
+	mistakes mistake.List
 }
 
 func (r *reader) wrong(line int, format string, args ...any) {
-	r.mistakes = append(r.mistakes, Mistake{Line: line, Text: fmt.Sprintf(format, args...)})
+	r.mistakes.Add(line, format, args...)
 }
 
 // check notes an error, each of those that it is made of by itself.

@@ -7,6 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"mooring/coordinator"
+	"mooring/internal/mistake"
 	"mooring/scheduler/groups"
 )
 
@@ -96,7 +97,7 @@ func TestAllMistakesAreSaidAtOnce(t *testing.T) {
 - name: idle
 `), rules())
 	require.Error(t, err)
-	var mistakes groups.Mistakes
+	var mistakes mistake.List
 	require.ErrorAs(t, err, &mistakes)
 	for line, texts := range map[int][]string{
 		2:  {`name "Data": use a lower-case letter`},
@@ -141,7 +142,7 @@ func TestAllMistakesAreSaidAtOnce(t *testing.T) {
 	}
 }
 
-func linesOf(mistakes groups.Mistakes) []int {
+func linesOf(mistakes mistake.List) []int {
 	var lines []int
 	for _, m := range mistakes {
 		lines = append(lines, m.Line)
