@@ -2,13 +2,13 @@ package coordinator_test
 
 import (
 	"flag"
-	"runtime"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"mooring/test/histories"
 )
 
 var (
@@ -40,39 +40,11 @@ type broken struct {
 
 // find plays histories from a seed on until one fails, and returns the first that does.
 func find(b broken, first, count uint64) (seed uint64, failure string, total counts) {
-	var mu sync.Mutex
-	var all sync.WaitGroup
-	next, end := first, first+count
-	for range runtime.GOMAXPROCS(0) {
-		all.Go(func() {
-			var mine counts
-			for {
-				mu.Lock()
-				s, over := next, next >= end
-				next++
-				mu.Unlock()
-				if over {
-					break
-				}
-				h := newHistory(s, b)
-				h.play()
-				mine.add(h.counts)
-				if h.failure != "" {
-					mu.Lock()
-					if failure == "" || s < seed {
-						seed, failure = s, h.failure
-					}
-					end = min(end, s)
-					mu.Unlock()
-				}
-			}
-			mu.Lock()
-			defer mu.Unlock()
-			total.add(mine)
-		})
-	}
-	all.Wait()
-	return seed, failure, total
+	return histories.Find(first, count, func(seed uint64) (counts, string) {
+		h := newHistory(seed, b)
+		h.play()
+		return h.counts, h.failure
+	}, (*counts).add)
 }
 
 // Agents and their hosts, executors, masters with and without a registry, schedulers, of which two may believe that they lead, the

@@ -2,13 +2,13 @@ package lease_test
 
 import (
 	"flag"
-	"runtime"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"mooring/test/histories"
 )
 
 var (
@@ -21,39 +21,11 @@ func freezing() rules { return rules{freeze: time.Minute} }
 
 // find runs histories from a seed on until one fails, and returns the first that does.
 func find(r rules, first, count uint64) (seed uint64, failure string, total counts) {
-	var mu sync.Mutex
-	var all sync.WaitGroup
-	next, end := first, first+count
-	for range runtime.GOMAXPROCS(0) {
-		all.Go(func() {
-			var mine counts
-			for {
-				mu.Lock()
-				s, over := next, next >= end
-				next++
-				mu.Unlock()
-				if over {
-					break
-				}
-				h := newHistory(s, r)
-				h.play()
-				mine.add(h.counts)
-				if h.failure != "" {
-					mu.Lock()
-					if failure == "" || s < seed {
-						seed, failure = s, h.failure
-					}
-					end = min(end, s)
-					mu.Unlock()
-				}
-			}
-			mu.Lock()
-			defer mu.Unlock()
-			total.add(mine)
-		})
-	}
-	all.Wait()
-	return seed, failure, total
+	return histories.Find(first, count, func(seed uint64) (counts, string) {
+		h := newHistory(seed, r)
+		h.play()
+		return h.counts, h.failure
+	}, (*counts).add)
 }
 
 // Hosts with clocks that drift, and are put forward or stopped, share a store whose answers are late, lost
