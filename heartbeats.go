@@ -39,7 +39,7 @@ func observing(source func() silence.Source) func() scheduler.Heartbeats {
 
 // takeover is how volumes may be taken over, as far as this scheduler's own options say.
 func (c *schedulerCommand) takeover() lease.Policy {
-	policy, err := lease.ParsePolicy(c.VolumeOption["takeover"])
+	policy, err := lease.ParsePolicy(c.volumeOptions()["takeover"])
 	if err != nil {
 		return lease.Auto // said or refused by the driver
 	}

@@ -195,6 +195,9 @@ func TestOfTakeoverInZooKeeperTheOptionsAreBelieved(t *testing.T) {
 		require.NoError(t, err)
 		assert.Equal(t, policy, line.Scheduler.takeover())
 	}
+	line, err := parse(t, "scheduler", "--master=m:5050", "--image=e", "--external-volume-options=size=9g,takeover=manual")
+	require.NoError(t, err)
+	assert.Equal(t, lease.Manual, line.Scheduler.takeover(), "given among several")
 }
 
 func TestAccessToMasters(t *testing.T) {
