@@ -12,11 +12,13 @@ import (
 	"strings"
 
 	"mooring/plugin/backend"
+	"mooring/plugin/loop"
 )
 
 const (
 	diskRounds = 7 // each job in each place, in turn, so that a slow moment of the disk hits all places alike
 	imageSize  = 8 << 30
+	deviceSize = 128 << 20 // what the random jobs need
 )
 
 // diskJob is one way of reading or writing, in the words of fio.
@@ -36,10 +38,11 @@ var diskJobs = []diskJob{
 	{"4k append, fdatasync each", "--rw=write --bs=4k --fdatasync=1 --size=8m", 0.6},
 }
 
-// place is a directory to write to.
+// place is a directory to write to, or a device.
 type place struct {
-	name string
-	dir  string
+	name   string
+	dir    string
+	device string // set if it is one, without a file system: what no image on such a device can surpass
 }
 
 // diskFigures compares images with a plain directory of the same store by fio.
@@ -52,7 +55,7 @@ func diskFigures(ctx context.Context) (figures []Figure, err error) {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(root)) }()
-	places := []place{{"directory", filepath.Join(root, "plain")}}
+	places := []place{{name: "directory", dir: filepath.Join(root, "plain")}}
 	if err := os.Mkdir(places[0].dir, 0o700); err != nil {
 		return nil, err
 	}
@@ -63,8 +66,14 @@ func diskFigures(ctx context.Context) (figures []Figure, err error) {
 			return nil, err
 		}
 		defer func() { err = errors.Join(err, images.Unmount(context.WithoutCancel(ctx), target)) }()
-		places = append(places, place{"image " + fs, target})
+		places = append(places, place{name: "image " + fs, dir: target})
 	}
+	device, err := writtenDevice(root)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, device.Close()) }()
+	places = append(places, place{name: "loop device without a file system", device: device.Path()})
 	for _, job := range diskJobs {
 		more, err := job.compare(ctx, places)
 		if err != nil {
@@ -73,6 +82,22 @@ func diskFigures(ctx context.Context) (figures []Figure, err error) {
 		figures = append(figures, more...)
 	}
 	return figures, nil
+}
+
+// writtenDevice is a loop device whose file has all its blocks.
+func writtenDevice(root string) (*loop.Device, error) {
+	file, err := os.Create(filepath.Join(root, "device"))
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	if _, err := file.Write(make([]byte, deviceSize)); err != nil {
+		return nil, err
+	}
+	if err := file.Sync(); err != nil {
+		return nil, err
+	}
+	return loop.Attach(file, "mooring bench")
 }
 
 // mountedImage is the mount point of a new image below root.
@@ -91,10 +116,13 @@ func mountedImage(ctx context.Context, images backend.Image, root, fs string) (s
 // compare runs the job in each place, round by round. The ratio is the median of the rounds' ratios: what disturbs a whole
 // round is in both.
 func (j diskJob) compare(ctx context.Context, places []place) ([]Figure, error) {
+	if j.writesNewFile() {
+		places = slices.DeleteFunc(slices.Clone(places), func(p place) bool { return p.device != "" })
+	}
 	rates := make([][]float64, len(places))
 	for range diskRounds {
 		for i, p := range places {
-			rate, err := j.run(ctx, p.dir)
+			rate, err := j.run(ctx, p)
 			if err != nil {
 				return nil, fmt.Errorf("%s in %s: %w", j.name, p.name, err)
 			}
@@ -109,6 +137,9 @@ func (j diskJob) compare(ctx context.Context, places []place) ([]Figure, error) 
 		}
 		f := against(fmt.Sprintf("%s: %s / directory", j.name, p.name), "MB/s", median(rates[i+1]), median(rates[0]),
 			fmt.Sprintf(">= %.1f", j.aim), func(float64) bool { return median(ratios) >= j.aim })
+		if p.device != "" {
+			f.Aim = "" // it only tells what an image could do at best
+		}
 		f.Ratio = median(ratios)
 		f.Spread = []float64{slices.Min(ratios), slices.Max(ratios)}
 		figures = append(figures, f)
@@ -116,12 +147,17 @@ func (j diskJob) compare(ctx context.Context, places []place) ([]Figure, error) 
 	return figures, nil
 }
 
+func (j diskJob) writesNewFile() bool { return strings.Contains(j.args, "--rw=write") }
+
 // run is the job's rate in MB/s. Random jobs lay their file out in the first round and find it there later; what is written
 // from the beginning is written to a new file.
-func (j diskJob) run(ctx context.Context, dir string) (float64, error) {
-	file := filepath.Join(dir, "random")
-	if strings.Contains(j.args, "--rw=write") {
-		file = filepath.Join(dir, "sequential")
+func (j diskJob) run(ctx context.Context, p place) (float64, error) {
+	file := filepath.Join(p.dir, "random")
+	switch {
+	case p.device != "":
+		file = p.device
+	case j.writesNewFile():
+		file = filepath.Join(p.dir, "sequential")
 		defer os.Remove(file)
 	}
 	args := append(strings.Fields(j.args), "--name=job", "--filename="+file, "--output-format=json")

@@ -14,7 +14,7 @@ import (
 
 const (
 	elasticsearch = "elasticsearch:8.19.5"
-	indexRounds   = 7
+	indexRounds   = 15
 	indexBulk     = 500
 	indexDocs     = 10000 // per round
 )
