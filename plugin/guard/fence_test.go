@@ -74,16 +74,30 @@ func TestFenceSparesTheHost(t *testing.T) {
 	assert.False(t, dead(shell.Process.Pid))
 }
 
-// image is an ext4 file system on a loop device, mounted at a target.
-func image(t testing.TB, file, target string) guard.Volume {
+// onBoth plays a test with an image of each file system that images have.
+func onBoth(t *testing.T, test func(t *testing.T, fs string)) {
+	for _, fs := range []string{"ext4", "xfs"} {
+		t.Run(fs, func(t *testing.T) { test(t, fs) })
+	}
+}
+
+// mountImage mounts an image, or a copy of one whose file system may live on somewhere.
+func mountImage(t testing.TB, fs, file, target string) {
+	t.Helper()
+	options := map[string]string{"ext4": "loop", "xfs": "loop,nouuid"}[fs]
+	run(t, "mount", "-t", fs, "-o", options, file, target)
+}
+
+// image is a file system on a loop device, mounted at a target.
+func image(t testing.TB, fs, file, target string) guard.Volume {
 	t.Helper()
 	if os.Getuid() != 0 {
 		t.Skip("NOT RUN: mounting an image takes root")
 	}
 	require.NoError(t, os.MkdirAll(target, 0o700))
-	run(t, "truncate", "-s", "128M", file)
-	run(t, "mkfs.ext4", "-q", file)
-	run(t, "mount", "-o", "loop", file, target)
+	run(t, "truncate", "-s", "300M", file) // the least that mkfs.xfs makes
+	run(t, "mkfs."+fs, "-q", file)
+	mountImage(t, fs, file, target)
 	t.Cleanup(func() { unix.Unmount(target, unix.MNT_DETACH) })
 	tree, err := mounts.TreeAt(target, target)
 	require.NoError(t, err)
@@ -92,8 +106,10 @@ func image(t testing.TB, file, target string) guard.Volume {
 
 // The engine has unmounted the plugin's side ("docker plugin disable -f"): only the container still has
 // the file system, and the guard must find it there.
-func TestFenceShutsDownAFileSystemThatOnlyAContainerHas(t *testing.T) {
-	v := image(t, filepath.Join(t.TempDir(), "image"), filepath.Join(t.TempDir(), "v"))
+func TestFenceShutsDownAFileSystemThatOnlyAContainerHas(t *testing.T) { onBoth(t, shutDownInAContainer) }
+
+func shutDownInAContainer(t *testing.T, fs string) {
+	v := image(t, fs, filepath.Join(t.TempDir(), "image"), filepath.Join(t.TempDir(), "v"))
 	c := container(t, v.Target, `echo up; while :; do date >>"$1/f"; done`)
 	held, err := os.Open("/proc/" + strconv.Itoa(c.Process.Pid) + "/cwd")
 	require.NoError(t, err)
@@ -106,8 +122,10 @@ func TestFenceShutsDownAFileSystemThatOnlyAContainerHas(t *testing.T) {
 }
 
 // The plugin died while it took a snapshot: its writers wait in the kernel, where no signal reaches them.
-func TestFenceKillsTheWritersOfAFrozenFileSystem(t *testing.T) {
-	v := image(t, filepath.Join(t.TempDir(), "image"), filepath.Join(t.TempDir(), "v"))
+func TestFenceKillsTheWritersOfAFrozenFileSystem(t *testing.T) { onBoth(t, killFrozenWriters) }
+
+func killFrozenWriters(t *testing.T, fs string) {
+	v := image(t, fs, filepath.Join(t.TempDir(), "image"), filepath.Join(t.TempDir(), "v"))
 	c := container(t, v.Target, `echo up; while :; do echo record >>"$1/f"; done`)
 	run(t, "fsfreeze", "-f", v.Target)
 	t.Cleanup(func() { exec.Command("fsfreeze", "-u", v.Target).Run() })
@@ -121,15 +139,17 @@ func TestFenceKillsTheWritersOfAFrozenFileSystem(t *testing.T) {
 	assert.Empty(t, r.Problem)
 }
 
-func TestFenceFlushesWhatAnswersWhileItIsStillTime(t *testing.T) {
+func TestFenceFlushesWhatAnswersWhileItIsStillTime(t *testing.T) { onBoth(t, flushWhatAnswers) }
+
+func flushWhatAnswers(t *testing.T, fs string) {
 	file := filepath.Join(t.TempDir(), "image")
-	v := image(t, file, filepath.Join(t.TempDir(), "v"))
+	v := image(t, fs, file, filepath.Join(t.TempDir(), "v"))
 	container(t, v.Target, `echo kept >"$1/f"; echo up; exec sleep 1000`) // not synced
 	r := guard.Fence([]guard.Volume{v}, true)[0]
 	assert.False(t, r.Shutdown)
 	assert.Empty(t, r.Problem)
 	again := t.TempDir()
-	run(t, "mount", "-o", "loop", file, again)
+	mountImage(t, fs, file, again)
 	defer unix.Unmount(again, unix.MNT_DETACH)
 	content, err := os.ReadFile(filepath.Join(again, "f"))
 	require.NoError(t, err)
@@ -178,10 +198,10 @@ func startWriters(t testing.TB, target string) *writers {
 }
 
 // lost compares what was acknowledged with what a mount of the image shows.
-func (w *writers) lost(t testing.TB, image string) []string {
+func (w *writers) lost(t testing.TB, fs, image string) []string {
 	t.Helper()
 	at := t.TempDir()
-	run(t, "mount", "-o", "loop", image, at)
+	mountImage(t, fs, image, at)
 	defer func() { run(t, "umount", at) }()
 	var lost []string
 	for i := range writerCount {
@@ -194,10 +214,10 @@ func (w *writers) lost(t testing.TB, image string) []string {
 }
 
 // race lets writers write to an image until end ends it, and returns what was lost of what they had synced.
-func race(t *testing.T, end func(v guard.Volume, w *writers)) string {
+func race(t *testing.T, fs string, end func(v guard.Volume, w *writers)) string {
 	t.Helper()
 	dir := t.TempDir()
-	v := image(t, filepath.Join(dir, "image"), filepath.Join(dir, "v"))
+	v := image(t, fs, filepath.Join(dir, "image"), filepath.Join(dir, "v"))
 	w := startWriters(t, v.Target)
 	end(v, w)
 	w.cmd.Wait()
@@ -205,7 +225,7 @@ func race(t *testing.T, end func(v guard.Volume, w *writers)) string {
 	run(t, "sync", filepath.Join(dir, "image"))
 	// A copy: the dead superblock may live on in somebody's mount namespace.
 	run(t, "cp", "--sparse=always", filepath.Join(dir, "image"), filepath.Join(dir, "copy"))
-	lost := w.lost(t, filepath.Join(dir, "copy"))
+	lost := w.lost(t, fs, filepath.Join(dir, "copy"))
 	os.Remove(filepath.Join(dir, "copy"))
 	os.Remove(filepath.Join(dir, "image"))
 	return strings.Join(lost, "; ")
@@ -215,7 +235,7 @@ func race(t *testing.T, end func(v guard.Volume, w *writers)) string {
 // this kernel does not, the order of Fence is still right.
 func TestShutdownAloneLosesAcknowledgedRecords(t *testing.T) {
 	for run := range mostRuns {
-		lost := race(t, func(v guard.Volume, _ *writers) {
+		lost := race(t, "ext4", func(v guard.Volume, _ *writers) {
 			f, err := os.Open(v.Target)
 			require.NoError(t, err)
 			require.NoError(t, unix.IoctlSetPointerInt(int(f.Fd()), 0x8004587d, 2))
@@ -229,9 +249,11 @@ func TestShutdownAloneLosesAcknowledgedRecords(t *testing.T) {
 	t.Errorf("no record was lost in %d runs: say in the documentation that this kernel keeps them, and since when", mostRuns)
 }
 
-func TestFenceLosesNoAcknowledgedRecord(t *testing.T) {
+func TestFenceLosesNoAcknowledgedRecord(t *testing.T) { onBoth(t, loseNothing) }
+
+func loseNothing(t *testing.T, fs string) {
 	for range 6 {
-		assert.Empty(t, race(t, func(v guard.Volume, _ *writers) {
+		assert.Empty(t, race(t, fs, func(v guard.Volume, _ *writers) {
 			r := guard.Fence([]guard.Volume{v}, false)[0]
 			assert.True(t, r.Shutdown)
 			assert.NotEmpty(t, r.Killed)

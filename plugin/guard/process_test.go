@@ -269,7 +269,7 @@ func TestAHungStoreIsFenced(t *testing.T) {
 	}
 	dir := t.TempDir()
 	at := filepath.Join(dir, "store")
-	image(t, filepath.Join(dir, "image"), at)
+	image(t, "ext4", filepath.Join(dir, "image"), at)
 	c := newScene(t, at)
 	v := c.volume()
 	writer := container(t, c.target, `echo up; while :; do echo x >>"$1/f"; done`)
