@@ -27,25 +27,30 @@ type round struct {
 	volumes  []*volume
 }
 
-func newRound(c *cell.Cell, pair [2]*cell.Host, who target, what fault, after map[step]bool) *round {
+func newRound(c *cell.Cell, pair [2]*cell.Host, who target, what fault, choices map[step]choice) *round {
 	r := &round{one: pair[0], two: pair[1], dir: filepath.Join(c.Store, "mooring"), who: who, what: what}
 	for _, when := range steps {
 		if leftOut(who, what, when) != "" {
 			continue
 		}
-		if !silent(who, what) {
-			r.add(when, "image", after[when])
-		}
-		if when == write || silent(who, what) {
-			r.add(when, "dir", after[when])
+		chosen := choices[when]
+		switch {
+		case silent(who, what):
+			r.add(when, dir, chosen.after)
+		case when == write:
+			for _, k := range []kind{ext4, xfs, dir} {
+				r.add(when, k, chosen.after)
+			}
+		default:
+			r.add(when, chosen.image, chosen.after)
 		}
 	}
 	return r
 }
 
-func (r *round) add(when step, backend string, after bool) {
-	name := fmt.Sprintf("%s-%s-%s-%s", r.who, r.what, when, backend)
-	r.volumes = append(r.volumes, &volume{round: r, name: name, when: when, backend: backend, hold: holdAt(when, name, after),
+func (r *round) add(when step, k kind, after bool) {
+	name := fmt.Sprintf("%s-%s-%s-%s", r.who, r.what, when, k)
+	r.volumes = append(r.volumes, &volume{round: r, name: name, when: when, kind: k, hold: holdAt(when, name, after),
 		doing: make(chan error, 1), won: make(chan error, 1)})
 }
 
@@ -58,7 +63,7 @@ func play(t *testing.T, r *round) {
 	worst, silent := answers.end()
 	t.Logf("docker volume ls took up to %s on %s, %s on %s", worst[0].Round(time.Millisecond), r.one.Name, worst[1].Round(time.Millisecond), r.two.Name)
 	for _, v := range r.volumes {
-		t.Run(string(v.when)+" "+v.backend, func(t *testing.T) {
+		t.Run(string(v.when)+" "+string(v.kind), func(t *testing.T) {
 			if v.report != "" {
 				t.Log(v.report)
 			}
@@ -103,7 +108,7 @@ func (r *round) fall(ctx context.Context, answers *answers) error {
 		r.each(func(v *volume) error { return <-v.won })
 	}
 	r.each(func(v *volume) error {
-		if lateWrites(r.who, r.what, v.backend) != "" {
+		if lateWrites(r.who, r.what, v.kind) != "" {
 			return nil
 		}
 		return v.audit(ctx)

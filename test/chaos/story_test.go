@@ -48,15 +48,15 @@ func TestStoryChaos(t *testing.T) {
 				if leftOut(who, what, write) != "" || !all && !slices.Contains(inEveryRun[who], what) {
 					continue
 				}
-				after := map[step]bool{}
+				chosen := map[step]choice{}
 				for _, when := range steps {
-					after[when] = choices.IntN(2) == 1
+					chosen[when] = choose(choices)
 				}
 				t.Run(string(who)+" "+string(what), func(t *testing.T) {
 					t.Parallel()
 					pair := <-free
 					defer func() { free <- pair }()
-					r := newRound(c, pair, who, what, after)
+					r := newRound(c, pair, who, what, chosen)
 					if all {
 						r.lasts = time.Minute
 					}
@@ -67,7 +67,8 @@ func TestStoryChaos(t *testing.T) {
 		t.Run("frozen host with images", func(t *testing.T) {
 			t.Parallel()
 			r := &round{one: direct[0], two: direct[1], dir: filepath.Join(c.Store, "mooring"), who: host, what: freeze}
-			r.add(write, "image", false)
+			r.add(write, ext4, false)
+			r.add(write, xfs, false)
 			play(t, r)
 		})
 	})

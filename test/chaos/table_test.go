@@ -1,6 +1,7 @@
 package chaos
 
 import (
+	"math/rand/v2"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -50,6 +51,25 @@ const (
 	remove  step = "remove"
 )
 
+// kind is what a volume is.
+type kind string
+
+const (
+	dir  kind = "dir"  // a directory
+	ext4 kind = "ext4" // an image with that file system
+	xfs  kind = "xfs"
+)
+
+// choice is what a round leaves to the seed, for one step.
+type choice struct {
+	after bool // whether the operation that the step consists of was carried out when the fault falls
+	image kind // which file system the image has; at the step write there is one of each
+}
+
+func choose(choices *rand.Rand) choice {
+	return choice{after: choices.IntN(2) == 1, image: []kind{ext4, xfs}[choices.IntN(2)]}
+}
+
 var (
 	targets = []target{plugin, guard, dockerd, container, host, store}
 	faults  = []fault{kill, freeze, cut, stop, eio, estale, enospc, hang}
@@ -88,8 +108,8 @@ func ofImages(when step) bool {
 
 // lateWrites says why what the one host writes after the other has taken over can reach the volume, "" if it cannot. Then
 // every record that was acknowledged before the takeover is found after it, but nothing is claimed for what follows.
-func lateWrites(who target, what fault, backend string) string {
-	if who == host && what == freeze && backend == "dir" {
+func lateWrites(who target, what fault, k kind) string {
+	if who == host && what == freeze && k == dir {
 		return "a container that is thawed writes before its guard, thawed with it, ends it: a directory cannot be cloned"
 	}
 	return ""
@@ -100,15 +120,15 @@ func takenOver(who target, what fault) bool { return who == host || who == store
 
 // holdAt is the operation on the store that a step consists of. A volume that is written needs none.
 func holdAt(when step, volume string, after bool) faultfs.Hold {
-	dir := "mooring/volumes/" + volume
+	place := "mooring/volumes/" + volume
 	h := map[step]faultfs.Hold{
-		create:  {Operation: faultfs.Create, Path: dir + "/volume.json"},
-		lease:   {Operation: faultfs.Link, Path: dir + "/lease.1"},
-		mkfs:    {Operation: faultfs.Write, Path: dir + "/image.new.*"},
-		attach:  {Operation: faultfs.Open, Path: dir + "/image"},
-		mount:   {Operation: faultfs.KernelIO, Path: dir + "/image"},
-		unmount: {Operation: faultfs.KernelIO, Path: dir + "/image"},
-		release: {Operation: faultfs.Rename, Path: dir + "/lease.1"},
+		create:  {Operation: faultfs.Create, Path: place + "/volume.json"},
+		lease:   {Operation: faultfs.Link, Path: place + "/lease.1"},
+		mkfs:    {Operation: faultfs.Write, Path: place + "/image.new.*"},
+		attach:  {Operation: faultfs.Open, Path: place + "/image"},
+		mount:   {Operation: faultfs.KernelIO, Path: place + "/image"},
+		unmount: {Operation: faultfs.KernelIO, Path: place + "/image"},
+		release: {Operation: faultfs.Rename, Path: place + "/lease.1"},
 		remove:  {Operation: faultfs.Rename, Path: "mooring/trash/" + volume + ".*"},
 	}[when]
 	h.After = after

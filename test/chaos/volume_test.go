@@ -21,17 +21,17 @@ const enough = 30
 // volume is one volume on its way through a round.
 type volume struct {
 	*round
-	name    string
-	when    step
-	backend string
-	hold    faultfs.Hold
-	doing   chan error   // how the order on host one ended that was in the middle of the step
-	tries   atomic.Int32 // of host two to get the volume
-	lives   atomic.Int32 // writers so far; each acknowledges in a file of its own
-	won     chan error   // how that ended
-	counts  []byte       // what host one acknowledged before it was frozen, if it was
-	err     error        // what is wrong with it
-	report  string       // of the last audit
+	name   string
+	when   step
+	kind   kind
+	hold   faultfs.Hold
+	doing  chan error   // how the order on host one ended that was in the middle of the step
+	tries  atomic.Int32 // of host two to get the volume
+	lives  atomic.Int32 // writers so far; each acknowledges in a file of its own
+	won    chan error   // how that ended
+	counts []byte       // what host one acknowledged before it was frozen, if it was
+	err    error        // what is wrong with it
+	report string       // of the last audit
 }
 
 func (v *volume) make(ctx context.Context, h *cell.Host) error {
@@ -40,11 +40,12 @@ func (v *volume) make(ctx context.Context, h *cell.Host) error {
 }
 
 func (v *volume) creation() []string {
-	args := []string{"volume", "create", "-d", cell.PluginName, "-o", "backend=" + v.backend}
-	if v.backend == "image" {
-		args = append(args, "-o", "size=32m")
-	}
-	return append(args, v.name)
+	options := map[kind][]string{
+		dir:  {"-o", "backend=dir"},
+		ext4: {"-o", "backend=image", "-o", "fs=ext4", "-o", "size=32m"},
+		xfs:  {"-o", "backend=image", "-o", "fs=xfs", "-o", "size=300m"}, // the least that mkfs.xfs makes
+	}[v.kind]
+	return append(append([]string{"volume", "create", "-d", cell.PluginName}, options...), v.name)
 }
 
 // writer is the order that starts a writer of records on a host.
