@@ -67,8 +67,14 @@ func (h *host) healthy() {
 
 // A host is frozen with a mounted volume, and its container writes when it wakes.
 func TestAFrozenHostsLateWritesReachNobody(t *testing.T) {
+	for _, fs := range mountstest.Reflinking {
+		t.Run(fs, func(t *testing.T) { lateWritesReachNobody(t, fs) })
+	}
+}
+
+func lateWritesReachNobody(t *testing.T, storeFS string) {
 	synctest.Test(t, func(t *testing.T) {
-		store := mountstest.Store(t, "xfs")
+		store := mountstest.Store(t, storeFS)
 		a, b := start(t, configureOn(t, "hostA", store)), start(t, configureOn(t, "hostB", store))
 		a.createImage("v")
 		at := a.mount("v", "id1")

@@ -58,47 +58,51 @@ func files(t *testing.T, dir string) []string {
 // TestALateWriterDoesNotReachARenewedImage is a host that was frozen with the volume mounted, and writes when it wakes.
 func TestALateWriterDoesNotReachARenewedImage(t *testing.T) {
 	for _, fs := range []string{backend.Ext4, backend.XFS} {
-		t.Run(fs, func(t *testing.T) {
-			frozen, v, at := stored(t, "xfs", fs)
-			mounted(t, frozen, v, at)
-			for n := range 20 {
-				write(t, at, fmt.Sprint("acknowledged", n))
-			}
-			dirty, err := os.Create(filepath.Join(at, "dirty")) // not on disk yet
-			require.NoError(t, err)
-			_, err = dirty.WriteString("dirty")
-			require.NoError(t, err)
-
-			i, target := another(t)
-			renewed, err := i.Renew(t.Context(), v, 6)
-			require.NoError(t, err)
-			require.True(t, renewed)
-			require.NoError(t, dirty.Sync())
-			write(t, at, "late") // into the image that was copied
-
-			late := v
-			v.Image = 6
-			require.NoError(t, i.Mount(t.Context(), v, target))
-			for n := range 20 {
-				assert.FileExists(t, filepath.Join(target, fmt.Sprint("acknowledged", n)))
-			}
-			assert.NoFileExists(t, filepath.Join(target, "late"))
-			assert.Equal(t, []string{"image.6", "image.json"}, files(t, v.Dir))
-
-			write(t, at, "later") // into the image that was removed
-			require.NoError(t, dirty.Close())
-			require.NoError(t, frozen.Unmount(t.Context(), at), "its own device is found although its file is gone")
-			assert.ErrorContains(t, frozen.Mount(t.Context(), late, at), "names "+filepath.Join(v.Dir, "image")+", but image.6 was mounted since")
-			write(t, target, "new")
-			require.NoError(t, i.Unmount(t.Context(), target))
-			assertSound(t, v)
-			require.NoError(t, i.Mount(t.Context(), v, target))
-			assert.FileExists(t, filepath.Join(target, "new"))
-			assert.NoFileExists(t, filepath.Join(target, "later"))
-			require.NoError(t, i.Unmount(t.Context(), target))
-			assert.Empty(t, devices(t, v))
-		})
+		for _, storeFS := range mountstest.Reflinking {
+			t.Run(fs+" on "+storeFS, func(t *testing.T) { lateWriter(t, storeFS, fs) })
+		}
 	}
+}
+
+func lateWriter(t *testing.T, storeFS, fs string) {
+	frozen, v, at := stored(t, storeFS, fs)
+	mounted(t, frozen, v, at)
+	for n := range 20 {
+		write(t, at, fmt.Sprint("acknowledged", n))
+	}
+	dirty, err := os.Create(filepath.Join(at, "dirty")) // not on disk yet
+	require.NoError(t, err)
+	_, err = dirty.WriteString("dirty")
+	require.NoError(t, err)
+
+	i, target := another(t)
+	renewed, err := i.Renew(t.Context(), v, 6)
+	require.NoError(t, err)
+	require.True(t, renewed)
+	require.NoError(t, dirty.Sync())
+	write(t, at, "late") // into the image that was copied
+
+	late := v
+	v.Image = 6
+	require.NoError(t, i.Mount(t.Context(), v, target))
+	for n := range 20 {
+		assert.FileExists(t, filepath.Join(target, fmt.Sprint("acknowledged", n)))
+	}
+	assert.NoFileExists(t, filepath.Join(target, "late"))
+	assert.Equal(t, []string{"image.6", "image.json"}, files(t, v.Dir))
+
+	write(t, at, "later") // into the image that was removed
+	require.NoError(t, dirty.Close())
+	require.NoError(t, frozen.Unmount(t.Context(), at), "its own device is found although its file is gone")
+	assert.ErrorContains(t, frozen.Mount(t.Context(), late, at), "names "+filepath.Join(v.Dir, "image")+", but image.6 was mounted since")
+	write(t, target, "new")
+	require.NoError(t, i.Unmount(t.Context(), target))
+	assertSound(t, v)
+	require.NoError(t, i.Mount(t.Context(), v, target))
+	assert.FileExists(t, filepath.Join(target, "new"))
+	assert.NoFileExists(t, filepath.Join(target, "later"))
+	require.NoError(t, i.Unmount(t.Context(), target))
+	assert.Empty(t, devices(t, v))
 }
 
 // TestRenewAfterACrash stops between any two steps from the copy to the removal of the old image, and begins again.

@@ -13,7 +13,7 @@ import (
 )
 
 func TestReflinks(t *testing.T) {
-	for fs, want := range map[string]bool{"xfs": true, "ext4": false} {
+	for fs, want := range map[string]bool{"xfs": true, "btrfs": true, "ext4": false} {
 		dir := filepath.Join(mountstest.Store(t, fs), "v")
 		require.NoError(t, os.Mkdir(dir, 0o755))
 		can, err := backend.Reflinks(dir)

@@ -20,14 +20,16 @@ var moment = backend.Copying{Confirm: func() error { return nil }}
 // onReflinks runs a test for each file system in an image on a store that can share blocks.
 func onReflinks(t *testing.T, test func(t *testing.T, i backend.Image, v backend.Spec, target string)) {
 	for _, fs := range []string{backend.Ext4, backend.XFS} {
-		t.Run(fs, func(t *testing.T) {
-			store := mountstest.Store(t, "xfs")
-			i, v, target := image(t, fs)
-			v.Dir = filepath.Join(store, "es1data")
-			require.NoError(t, os.Mkdir(v.Dir, 0o755))
-			test(t, i, v, target)
-			require.NoError(t, i.Unmount(t.Context(), target))
-		})
+		for _, storeFS := range mountstest.Reflinking {
+			t.Run(fs+" on "+storeFS, func(t *testing.T) {
+				store := mountstest.Store(t, storeFS)
+				i, v, target := image(t, fs)
+				v.Dir = filepath.Join(store, "es1data")
+				require.NoError(t, os.Mkdir(v.Dir, 0o755))
+				test(t, i, v, target)
+				require.NoError(t, i.Unmount(t.Context(), target))
+			})
+		}
 	}
 }
 

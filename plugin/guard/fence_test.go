@@ -106,7 +106,9 @@ func image(t testing.TB, fs, file, target string) guard.Volume {
 
 // The engine has unmounted the plugin's side ("docker plugin disable -f"): only the container still has
 // the file system, and the guard must find it there.
-func TestFenceShutsDownAFileSystemThatOnlyAContainerHas(t *testing.T) { onBoth(t, shutDownInAContainer) }
+func TestFenceShutsDownAFileSystemThatOnlyAContainerHas(t *testing.T) {
+	onBoth(t, shutDownInAContainer)
+}
 
 func shutDownInAContainer(t *testing.T, fs string) {
 	v := image(t, fs, filepath.Join(t.TempDir(), "image"), filepath.Join(t.TempDir(), "v"))

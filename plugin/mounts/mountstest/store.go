@@ -15,8 +15,10 @@ import (
 // storeSize is that of a Store. Only what is written takes space.
 const storeSize = 4 << 30
 
-// Store mounts a new file system of its own, "xfs" (which can share blocks of files) or "ext4" (which can't), until the test
-// ends, and returns where.
+// Reflinking are the file systems of a Store that can share blocks of files.
+var Reflinking = []string{"xfs", "btrfs"}
+
+// Store mounts a new file system of its own, "xfs", "btrfs" or "ext4", until the test ends, and returns where.
 func Store(t testing.TB, fs string) string {
 	t.Helper()
 	if os.Getuid() != 0 {
@@ -29,7 +31,11 @@ func Store(t testing.TB, fs string) string {
 	require.NoError(t, err)
 	defer disk.Close()
 	require.NoError(t, disk.Truncate(storeSize))
-	mkfs := map[string][]string{"xfs": {"mkfs.xfs", "-q", "-s", "size=4096"}, "ext4": {"mkfs.ext4", "-q", "-b", "4096"}}[fs]
+	mkfs := map[string][]string{
+		"xfs":   {"mkfs.xfs", "-q", "-s", "size=4096"},
+		"ext4":  {"mkfs.ext4", "-q", "-b", "4096"},
+		"btrfs": {"mkfs.btrfs", "-q"},
+	}[fs]
 	said, err := exec.Command(mkfs[0], append(mkfs[1:], disk.Name())...).CombinedOutput()
 	require.NoError(t, err, string(said))
 	// Not "mount -o loop", which asks every loop device of the machine what it shows.
