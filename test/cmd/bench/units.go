@@ -86,6 +86,7 @@ func (r *reader) plugin() []Figure {
 	figures := []Figure{
 		{Name: "Get, 1 client", Value: get1, Unit: "calls/s", Met: true},
 		atLeast("Get, 16 clients", "calls/s", get16, 15000),
+		atMost("99 of 100 of these take at most", "ms", r.get("BenchmarkGet/clients=16", "p99-ms"), 5),
 		against("durable Create, 1 client / one fsync per call", "calls/s", create1, sync1, "", func(float64) bool { return true }),
 		against("durable Create, 16 clients / one fsync per call", "calls/s", create16, sync1, ">= 10", func(r float64) bool { return r >= 10 }),
 		atMost("plugin heap for 1,000 volumes", "MB", r.get("BenchmarkThousandVolumes", "heap-KiB")/1024, 40),
