@@ -41,18 +41,20 @@ func playPlugin(settings string) {
 	select {}
 }
 
-// plugin runs a plugin in a process of its own until kill is called.
+// plugin runs a plugin as a service of its own until kill is called, which ends all that belongs to the service.
 func (c *scene) plugin() (kill func()) {
 	c.t.Helper()
 	settings, err := json.Marshal(c.host)
 	require.NoError(c.t, err)
-	cmd := exec.Command(self(c.t), "plugin", string(settings))
+	its := newService(c.t)
+	cmd := its.command(self(c.t), "plugin", string(settings))
 	out, err := cmd.StdoutPipe()
 	require.NoError(c.t, err)
 	require.NoError(c.t, cmd.Start())
 	_, err = io.ReadFull(out, make([]byte, len("attached\n")))
 	require.NoError(c.t, err)
-	return func() { cmd.Process.Kill(); cmd.Wait() }
+	require.Contains(c.t, its.members(), cmd.Process.Pid)
+	return func() { its.kill(); cmd.Wait() }
 }
 
 func (c *scene) beats() uint64 {
