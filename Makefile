@@ -65,7 +65,7 @@ cell-down: ## remove the cell
 	rm -f cell.json
 
 chaos: prepare $(BUILD)/plugin ## every fault at every step of a volume's life; MOORING_CHAOS_SEED=N repeats a run's choices
-	MOORING_CHAOS=all $(TESTS) -count=1 -v -parallel 3 -timeout 40m -run 'TestStoryChaos$$' ./test/chaos
+	MOORING_CHAOS=all $(TESTS) -count=1 -v -parallel 3 -timeout 40m -run 'TestStoryChaos' ./test/chaos
 
 soak: prepare $(BUILD)/plugin ## ROUNDS=30 SEED=…: break one thing after the other under Elasticsearch, look for every document
 	go build -o $(BUILD)/faultfs ./test/cmd/faultfs

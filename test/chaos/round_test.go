@@ -30,7 +30,7 @@ type round struct {
 func newRound(c *cell.Cell, pair [2]*cell.Host, who target, what fault, choices map[step]choice) *round {
 	r := &round{one: pair[0], two: pair[1], dir: filepath.Join(c.Store, "mooring"), who: who, what: what}
 	for _, when := range steps {
-		if leftOut(who, what, when) != "" {
+		if leftOut(who, what, when) != "" || c.Leases != "" && ofLeases(when) {
 			continue
 		}
 		chosen := choices[when]

@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"mooring/test/cell"
+	"mooring/test/zookeeper"
 )
 
 const (
@@ -27,17 +28,9 @@ const (
 // Whatever dies, freezes, is cut off or stops, in whatever step: no acknowledged record is lost, no two hosts write one volume,
 // the engines answer, and nothing is left behind.
 func TestStoryChaos(t *testing.T) {
-	seed := uint64(time.Now().UnixNano())
-	if given := os.Getenv("MOORING_CHAOS_SEED"); given != "" {
-		var err error
-		seed, err = strconv.ParseUint(given, 10, 64)
-		require.NoError(t, err, "MOORING_CHAOS_SEED is a number")
-	}
-	all := os.Getenv("MOORING_CHAOS") == "all"
-	t.Logf("MOORING_CHAOS_SEED=%d", seed)
-	choices := rand.New(rand.NewPCG(seed, 0))
+	choices := seeded(t)
 	free := make(chan [2]*cell.Host, pairs)
-	c := up(t)
+	c := up(t, "/var/tmp/mooring-chaos", cell.Options{Hosts: 2*pairs + 2, Faulty: pairs})
 	for i := range pairs {
 		free <- [2]*cell.Host{c.Hosts[i], c.Hosts[pairs+i]}
 	}
@@ -45,19 +38,16 @@ func TestStoryChaos(t *testing.T) {
 	t.Run("rounds", func(t *testing.T) {
 		for _, who := range targets {
 			for _, what := range faults {
-				if leftOut(who, what, write) != "" || !all && !slices.Contains(inEveryRun[who], what) {
+				if leftOut(who, what, write) != "" || !all() && !slices.Contains(inEveryRun[who], what) {
 					continue
 				}
-				chosen := map[step]choice{}
-				for _, when := range steps {
-					chosen[when] = choose(choices)
-				}
+				chosen := chooseAll(choices)
 				t.Run(string(who)+" "+string(what), func(t *testing.T) {
 					t.Parallel()
 					pair := <-free
 					defer func() { free <- pair }()
 					r := newRound(c, pair, who, what, chosen)
-					if all {
+					if all() {
 						r.lasts = time.Minute
 					}
 					play(t, r)
@@ -74,14 +64,49 @@ func TestStoryChaos(t *testing.T) {
 	})
 }
 
-// up makes the cell: hosts with the image of the writer, of which the first ones reach the store through a file system that
+// The same with leases and heartbeats in ZooKeeper, which a host that is cut off loses together with its store.
+func TestStoryChaosWithLeasesInZooKeeper(t *testing.T) {
+	const address = "127.0.1.254:2181"
+	choices := seeded(t)
+	c := up(t, "/var/tmp/mooring-chaos-zookeeper", cell.Options{Hosts: 2, Faulty: 1, Leases: "zk://mooring:secret@" + address + "/mooring"})
+	server, err := zookeeper.New(zookeeper.Options{Dir: t.TempDir(), Address: address, Prefix: []string{"nsenter", "--net=" + c.Switch}})
+	require.NoError(t, err)
+	require.NoError(t, server.Start())
+	t.Cleanup(func() { require.NoError(t, server.Kill()) })
+	for _, hit := range withZooKeeper {
+		chosen := chooseAll(choices)
+		if !all() && !hit.always {
+			continue
+		}
+		t.Run(string(hit.who)+" "+string(hit.what), func(t *testing.T) {
+			play(t, newRound(c, [2]*cell.Host(c.Hosts), hit.who, hit.what, chosen))
+		})
+	}
+}
+
+// all tells whether every round is to be played, not only those that the tests of a change play.
+func all() bool { return os.Getenv("MOORING_CHAOS") == "all" }
+
+// seeded is what all choices of a run follow from.
+func seeded(t *testing.T) *rand.Rand {
+	t.Helper()
+	seed := uint64(time.Now().UnixNano())
+	if given := os.Getenv("MOORING_CHAOS_SEED"); given != "" {
+		var err error
+		seed, err = strconv.ParseUint(given, 10, 64)
+		require.NoError(t, err, "MOORING_CHAOS_SEED is a number")
+	}
+	t.Logf("MOORING_CHAOS_SEED=%d", seed)
+	return rand.New(rand.NewPCG(seed, 0))
+}
+
+// up makes a cell: hosts with the image of the writer, of which the first ones reach the store through a file system that
 // fails on demand and the others directly, so that these can clone what they take over.
-func up(t *testing.T) *cell.Cell {
+func up(t *testing.T, dir string, o cell.Options) *cell.Cell {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("NOT TESTED: a cell needs root")
 	}
-	dir := "/var/tmp/mooring-chaos"
 	ctx, cancel := context.WithTimeout(t.Context(), roundLimit)
 	defer cancel()
 	faultfs, writer := built(t, "faultfs"), packed(t, built(t, "records"))
@@ -93,7 +118,8 @@ func up(t *testing.T) *cell.Cell {
 		}
 		require.NoError(t, cell.Down(context.Background(), dir)) // t.Context has ended by then
 	})
-	c, err := cell.Up(ctx, dir, cell.Options{Hosts: 2*pairs + 2, Plugin: "../../build/plugin", Faults: faultfs, Faulty: pairs, StoreFS: "xfs", Bare: true})
+	o.Plugin, o.Faults, o.StoreFS, o.Bare = "../../build/plugin", faultfs, "xfs", true
+	c, err := cell.Up(ctx, dir, o)
 	require.NoError(t, err)
 	for _, h := range c.Hosts {
 		_, err := h.Docker(ctx, "import", "--change", `ENTRYPOINT ["/records"]`, writer, image)

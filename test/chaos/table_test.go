@@ -66,8 +66,12 @@ type choice struct {
 	image kind // which file system the image has; at the step write there is one of each
 }
 
-func choose(choices *rand.Rand) choice {
-	return choice{after: choices.IntN(2) == 1, image: []kind{ext4, xfs}[choices.IntN(2)]}
+func chooseAll(choices *rand.Rand) map[step]choice {
+	chosen := map[step]choice{}
+	for _, when := range steps {
+		chosen[when] = choice{after: choices.IntN(2) == 1, image: []kind{ext4, xfs}[choices.IntN(2)]}
+	}
+	return chosen
 }
 
 var (
@@ -139,6 +143,16 @@ func holdAt(when step, volume string, after bool) faultfs.Hold {
 var inEveryRun = map[target][]fault{
 	plugin: {kill, freeze}, guard: {kill, freeze}, dockerd: {kill}, container: {stop}, host: {kill, freeze, cut}, store: {eio, enospc, hang},
 }
+
+// withZooKeeper are the rounds with leases in ZooKeeper, and whether the tests of a change play them.
+var withZooKeeper = []struct {
+	who    target
+	what   fault
+	always bool
+}{{host, cut, true}, {host, kill, false}, {host, freeze, false}, {guard, kill, false}, {guard, freeze, false}, {plugin, kill, false}, {plugin, stop, false}}
+
+// ofLeases tells whether a step is an operation on a lease, which can be held in the store only.
+func ofLeases(when step) bool { return when == lease || when == release }
 
 func TestTheTableIsComplete(t *testing.T) {
 	cases, reasons := map[target]int{}, map[string]bool{}
