@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"mooring/coordinator"
+	"mooring/scheduler/store/storetest"
 )
 
 // in is the flag of a master or an agent that says where it is.
@@ -164,4 +165,29 @@ func TestOffersToTwoRolesMakeNoNodeTogether(t *testing.T) {
 		}
 		return nil
 	})
+}
+
+// Two hosts, of which one is for one framework alone: what it has is reserved, so others get nothing of it, and a constraint keeps
+// its framework from the other host.
+func TestAHostForOneFrameworkAlone(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, quick...)
+	own := c.agent(1, "--resources=cpus(es):4;mem(es):4096;disk(es):10000;ports(es):[9200-9399]", "--attributes=dedicated:es")
+	shared := c.agent(2)
+	others := newRig(t, 2, c.Master)
+	others.store = storetest.NewMemory(coordinator.NewState("logs", 2))
+	others.start()
+	assert.Equal(t, shared.Host, others.is(1, coordinator.Running, 1).Place.Host)
+	others.waits(2, "1 with 1 node(s) of this framework already")
+
+	r := newRig(t, 2, c.Master)
+	r.options.Roles = []string{"es"}
+	var err error
+	r.rules.Constraints, err = coordinator.ParseConstraints([]string{"dedicated is es"})
+	require.NoError(t, err)
+	r.start()
+	assert.Equal(t, own.Host, r.is(1, coordinator.Running, 1).Place.Host)
+	r.waits(2, "1 without attribute dedicated:es")
+	assert.Equal(t, []string{"cpus ", "cpus static:es", "mem ", "mem static:es", "ports ", "ports static:es"}, c.reservations(t))
+	others.waits(2, "1 with 1 node(s) of this framework already")
 }
