@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -22,6 +23,7 @@ const (
 	callTimeout  = 30 * time.Second
 	dialTimeout  = 5 * time.Second
 	callQueue    = 1024 // calls that wait for their turn; when full the loop waits, too
+	sideBySide   = 8    // acknowledgements under way at once, each on an HTTP connection of its own
 	lastWords    = 2 * time.Second
 	messageLimit = 4 << 10 // bytes
 
@@ -60,19 +62,50 @@ func (c *connection) enqueue(call *v1.Call) {
 	}
 }
 
-// send sends calls one at a time, in order, until the connection ends.
+// send sends calls, in order, until the connection ends or one of them fails. Each waits for the answer to the one before, except
+// that acknowledgements that follow each other go side by side: they are of different tasks, or Mesos repeated an update and
+// passes over what is acknowledged again. Whatever else concerns a task comes after its acknowledgements, or before.
 func (c *connection) send() {
-	for {
-		select {
-		case <-c.ctx.Done():
-			return
-		case call := <-c.calls:
-			if err := c.client.send(c.ctx, c, call); err != nil {
-				c.awaitLastWords()
-				c.drop(fmt.Errorf("send %s: %w", call.Type, err))
-				return
+	ctx, fail := context.WithCancelCause(c.ctx)
+	defer fail(nil)
+	acknowledgements := make(chan *v1.Call)
+	var senders, underWay sync.WaitGroup
+	for range sideBySide {
+		senders.Go(func() {
+			for call := range acknowledgements {
+				c.sendOne(ctx, fail, call)
+				underWay.Done()
 			}
+		})
+	}
+	for ctx.Err() == nil {
+		select {
+		case <-ctx.Done():
+		case call := <-c.calls:
+			if call.Type == v1.Call_ACKNOWLEDGE {
+				underWay.Add(1)
+				acknowledgements <- call
+				continue
+			}
+			underWay.Wait()
+			c.sendOne(ctx, fail, call)
 		}
+	}
+	close(acknowledgements)
+	senders.Wait()
+	if c.ctx.Err() == nil {
+		c.awaitLastWords()
+		c.drop(context.Cause(ctx))
+	}
+}
+
+// sendOne sends a call, unless one before it has failed. If this one does, those that are under way beside it are given up.
+func (c *connection) sendOne(ctx context.Context, fail context.CancelCauseFunc, call *v1.Call) {
+	if ctx.Err() != nil {
+		return
+	}
+	if err := c.client.send(ctx, c, call); err != nil {
+		fail(fmt.Errorf("send %s: %w", call.Type, err))
 	}
 }
 
@@ -155,12 +188,16 @@ func (o Options) newClient() (*client, error) {
 		http: &http.Client{
 			Transport: &http.Transport{
 				DialContext: dialer.DialContext, TLSClientConfig: secured, TLSHandshakeTimeout: dialTimeout, ResponseHeaderTimeout: callTimeout,
+				MaxIdleConnsPerHost: sideBySide,
 			},
-			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+			CheckRedirect: noRedirect,
 		},
 		as: as,
 	}, nil
 }
+
+// noRedirect has a redirect be an answer like others: only SUBSCRIBE follows it, see follow.
+func noRedirect(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 
 func (c *client) close() { c.http.CloseIdleConnections() }
 

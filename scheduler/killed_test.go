@@ -10,6 +10,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"slices"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -90,12 +91,12 @@ func killedAt(t *testing.T, kind v1.Call_Type, delivered bool, nth int) {
 	path := filepath.Join(t.TempDir(), "mooring.db")
 	dead := make(chan struct{})
 	kill := make(chan struct{}, 1)
-	calls := 0
+	var calls atomic.Int32 // acknowledgements come side by side
 	proxy.At(func(call *v1.Call, isDelivered bool) {
 		if call.Type != kind || isDelivered != delivered {
 			return
 		}
-		if calls++; calls == nth+1 { // the last one, too: it waits here until its sender is dead
+		if int(calls.Add(1)) == nth+1 { // the last one, too: it waits here until its sender is dead
 			kill <- struct{}{}
 			<-dead
 		}

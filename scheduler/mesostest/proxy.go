@@ -43,8 +43,8 @@ func NewProxy(t testing.TB, master string) *Proxy {
 // Address is where the proxy listens, host:port.
 func (p *Proxy) Address() string { return strings.TrimPrefix(p.server.URL, "http://") }
 
-// At has a function called with each call, before it is passed on, and once the master has taken it, before its answer is. Calls of
-// one scheduler come one after the other. Nil ends that.
+// At has a function called with each call, before it is passed on, and once the master has taken it, before its answer is.
+// Acknowledgements of one scheduler come side by side, its other calls one after the other. Nil ends that.
 func (p *Proxy) At(do func(call *v1.Call, delivered bool)) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
