@@ -32,6 +32,9 @@ type detector struct {
 	log    hclog.Logger
 	looked chan struct{} // closed after the first look
 
+	names []string        // of nodes, in order, when the watch was set
+	watch <-chan zk.Event // tells when there are others; nil: none is set
+
 	mu      sync.Mutex
 	leading string // node of the leading master
 	found   []*url.URL
@@ -64,7 +67,7 @@ func (d *detector) run(ctx context.Context) error {
 	defer d.conn.Close()
 	for first := true; ; first = false {
 		wait := lookAgain
-		members, moved, err := d.look()
+		members, err := d.look()
 		if err != nil {
 			wait = lookRetry
 		}
@@ -75,7 +78,8 @@ func (d *detector) run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-moved:
+		case <-d.watch:
+			d.watch = nil // a watch tells once
 		case <-time.After(wait):
 		}
 	}
@@ -87,24 +91,17 @@ type member struct {
 	endpoint *url.URL
 }
 
-// look reads all masters, the leading one first. moved tells when there is something new.
-func (d *detector) look() (members []member, moved <-chan zk.Event, err error) {
-	type children struct {
-		names []string
-		watch <-chan zk.Event
-	}
-	seen, err := ensemble.Call(d.conn, func(c *zk.Conn) (children, error) {
-		names, _, watch, err := c.ChildrenW(d.conn.Path())
-		return children{names, watch}, err
-	})
+// look reads all masters, the leading one first.
+func (d *detector) look() (members []member, err error) {
+	names, err := d.children()
 	if errors.Is(err, zk.ErrNoNode) {
-		return nil, nil, fmt.Errorf("%w: no master was ever started with this address", err)
+		return nil, fmt.Errorf("%w: no master was ever started with this address", err)
 	}
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	numbers := map[string]uint64{}
-	names := slices.DeleteFunc(seen.names, func(name string) bool {
+	names = slices.DeleteFunc(names, func(name string) bool {
 		number, is := strings.CutPrefix(name, memberPrefix)
 		n, err := strconv.ParseUint(number, 10, 64)
 		numbers[name] = n
@@ -117,11 +114,37 @@ func (d *detector) look() (members []member, moved <-chan zk.Event, err error) {
 			continue // it left in between, and the watch has fired
 		}
 		if err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 		members = append(members, m)
 	}
-	return members, seen.watch, nil
+	return members, nil
+}
+
+// children lists the nodes, and sees to it that there is a watch on them. One that may yet tell is left in place: the client keeps
+// each until then. One that did not tell of other names is given up, see lookAgain.
+func (d *detector) children() ([]string, error) {
+	if d.watch != nil {
+		names, err := ensemble.Call(d.conn, func(c *zk.Conn) ([]string, error) {
+			names, _, err := c.Children(d.conn.Path())
+			slices.Sort(names)
+			return names, err
+		})
+		if err != nil || slices.Equal(names, d.names) {
+			return names, err
+		}
+	}
+	type children struct {
+		names []string
+		watch <-chan zk.Event
+	}
+	seen, err := ensemble.Call(d.conn, func(c *zk.Conn) (children, error) {
+		names, _, watch, err := c.ChildrenW(d.conn.Path())
+		slices.Sort(names)
+		return children{names, watch}, err
+	})
+	d.names, d.watch = slices.Clone(seen.names), seen.watch
+	return seen.names, err
 }
 
 func (d *detector) read(name string) (member, error) {
