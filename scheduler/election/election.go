@@ -55,6 +55,10 @@ type Election struct {
 	address  string
 	instance string
 	log      hclog.Logger
+
+	// The client library keeps a watch until it tells, so the one on the candidate before this one stays for as long.
+	before string // that candidate
+	gone   <-chan zk.Event
 }
 
 // New takes part for the scheduler whose API is at address.
@@ -136,20 +140,37 @@ func (e *Election) try() (term *Term, turn <-chan zk.Event, err error) {
 		term, err = e.take(own)
 		return term, nil, err
 	}
+	turn, err = e.watch(names[i-1])
+	return nil, turn, err
+}
+
+// watch tells when a candidate has left.
+func (e *Election) watch(name string) (<-chan zk.Event, error) {
+	if name == e.before {
+		select {
+		case <-e.gone: // it has told, of this or of the end of its session
+		default:
+			return e.gone, nil
+		}
+	}
 	type watched struct {
 		there bool
 		gone  <-chan zk.Event
 	}
-	before, err := ensemble.Call(e.conn, func(c *zk.Conn) (watched, error) {
-		there, _, gone, err := c.ExistsW(e.candidates() + "/" + names[i-1])
+	now, err := ensemble.Call(e.conn, func(c *zk.Conn) (watched, error) {
+		there, _, gone, err := c.ExistsW(e.candidates() + "/" + name)
 		return watched{there, gone}, err
 	})
-	if err == nil && !before.there {
-		now := make(chan zk.Event)
-		close(now)
-		return nil, now, nil
+	if err != nil {
+		return nil, err
 	}
-	return nil, before.gone, err
+	if !now.there {
+		left := make(chan zk.Event)
+		close(left)
+		return left, nil
+	}
+	e.before, e.gone = name, now.gone
+	return now.gone, nil
 }
 
 // all are the candidates, the next leader first.
