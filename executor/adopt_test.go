@@ -1,6 +1,7 @@
 package executor_test
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -47,6 +48,29 @@ func TestOlderLaunchIsReplaced(t *testing.T) {
 		require.Equal(t, []string{"stop " + name + " 7s", "remove " + name, "start " + name}, s.runtime.Calls())
 		s.stop()
 	}
+}
+
+// A host died and returned, and its node runs elsewhere by then; or an executor died, and its container later by itself. What is left of
+// such a container goes when another node of the framework runs there.
+func TestWhatOtherNodesLeftIsRemoved(t *testing.T) {
+	of := func(framework, node string) executor.Spec {
+		return executor.Spec{Name: "mooring-" + framework + "-" + node, Labels: map[string]string{
+			"mooring.framework": framework, "mooring.node": node, "mooring.epoch": "1",
+		}}
+	}
+	s := newScene(t)
+	s.runtime.Put(of("es", "5"), false)
+	s.runtime.Put(of("es", "6"), true)
+	s.runtime.Put(of("other", "5"), false)
+	own := of("es", "2")
+	own.Name += "-of-old"
+	s.runtime.Put(own, false) // how one of this node ended is asked elsewhere
+	s.start()
+	s.launch()
+	s.agent.untilStates("STARTING RUNNING")
+	s.agent.until("what is left to be removed", func() bool { return slices.Contains(s.runtime.Calls(), "remove mooring-es-5") })
+	s.stop()
+	require.ElementsMatch(t, []string{"start " + name, "remove mooring-es-5", "stop " + name + " 7s", "remove " + name}, s.runtime.Calls())
 }
 
 func TestNewerLaunchIsNotTouched(t *testing.T) {

@@ -70,7 +70,7 @@ type life struct {
 // live runs the task until it ends by itself or wanted ends, whose cause is an order then. The last report it sends is a
 // terminal one.
 func (l *life) live(wanted context.Context) {
-	var beats sync.WaitGroup
+	var beats sync.WaitGroup // and what else goes on while the node runs
 	defer beats.Wait()
 	beating, stopBeats := context.WithCancel(wanted) // an order to stop ends them too: the node shall stop even if no word gets through
 	defer stopBeats()
@@ -78,6 +78,7 @@ func (l *life) live(wanted context.Context) {
 	container, err := l.begin(wanted)
 	if err == nil {
 		beats.Go(func() { l.beat(beating) })
+		beats.Go(func() { l.sweep(beating) })
 		l.log.Info("container runs", "container", container.ID)
 		l.last.Host, l.last.Sizes = l.about(wanted)
 		l.tell(report{state: mesos.TASK_RUNNING, text: "container " + containerName(l.task) + " runs", run: l.last})

@@ -15,6 +15,9 @@ type Runtime interface {
 	// Find returns the container of a name, whether it runs or not; ok is false if there is none.
 	Find(ctx context.Context, name string) (c Container, ok bool, err error)
 
+	// Ended returns the containers with these labels that ran and run no more.
+	Ended(ctx context.Context, labels map[string]string) ([]Container, error)
+
 	// Start makes a container and starts `mooring node` in it. A name that is in use is an error. After an error the
 	// container may exist or not.
 	Start(ctx context.Context, spec Spec) (Container, error)
@@ -48,6 +51,16 @@ type Container struct {
 	ID      string
 	Labels  map[string]string
 	Running bool
+}
+
+// HasLabels tells whether a container has all of some labels.
+func HasLabels(c Container, labels map[string]string) bool {
+	for name, value := range labels {
+		if has, ok := c.Labels[name]; !ok || has != value {
+			return false
+		}
+	}
+	return true
 }
 
 // Exit is how a container ended.

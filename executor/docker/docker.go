@@ -85,6 +85,24 @@ func (r *Runtime) Find(ctx context.Context, name string) (executor.Container, bo
 	return c, true, nil
 }
 
+// Ended implements [executor.Runtime]. One that was only created is on its way, or was when its host died.
+func (r *Runtime) Ended(ctx context.Context, labels map[string]string) (found []executor.Container, err error) {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	want := make(client.Filters).Add("status", string(container.StateExited), string(container.StateDead))
+	for name, value := range labels {
+		want.Add("label", name+"="+value)
+	}
+	listed, err := r.engine.ContainerList(ctx, client.ContainerListOptions{All: true, Filters: want})
+	if err != nil {
+		return nil, r.words("look for", "ended containers", err)
+	}
+	for _, c := range listed.Items {
+		found = append(found, executor.Container{ID: c.ID, Labels: c.Labels})
+	}
+	return found, nil
+}
+
 // Start implements [executor.Runtime]. An image that the Engine does not have is pulled. Only the pull ends with ctx: a
 // creation or start that nobody waits for would go on in the Engine.
 func (r *Runtime) Start(ctx context.Context, spec executor.Spec) (executor.Container, error) {

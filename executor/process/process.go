@@ -63,6 +63,18 @@ func (c *child) container(name string) executor.Container {
 	return executor.Container{ID: name, Labels: c.labels, Running: running}
 }
 
+// Ended implements [executor.Runtime].
+func (r *Runtime) Ended(_ context.Context, labels map[string]string) (found []executor.Container, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for name, child := range r.children {
+		if c := child.container(name); !c.Running && executor.HasLabels(c, labels) {
+			found = append(found, c)
+		}
+	}
+	return found, nil
+}
+
 // Start implements [executor.Runtime].
 func (r *Runtime) Start(_ context.Context, spec executor.Spec) (executor.Container, error) {
 	r.mu.Lock()

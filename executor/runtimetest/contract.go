@@ -93,6 +93,10 @@ func testLife(t *testing.T, runtime executor.Runtime, spec executor.Spec) {
 	require.True(t, found.Running)
 	require.Equal(t, "7", found.Labels["mooring.node"])
 
+	ended, err := runtime.Ended(ctx, spec.Labels)
+	require.NoError(t, err)
+	require.Empty(t, ended, "it runs")
+
 	_, err = runtime.Start(ctx, spec)
 	require.Error(t, err, "a name is used once")
 	require.Error(t, runtime.Remove(ctx, container.ID), "it runs")
@@ -111,6 +115,12 @@ func testLife(t *testing.T, runtime executor.Runtime, spec executor.Spec) {
 	require.NoError(t, err)
 	require.True(t, ok)
 	require.False(t, found.Running)
+	ended, err = runtime.Ended(ctx, spec.Labels)
+	require.NoError(t, err)
+	require.Equal(t, []executor.Container{found}, ended)
+	ended, err = runtime.Ended(ctx, map[string]string{"mooring.node": "7", "mooring.framework": "other"})
+	require.NoError(t, err)
+	require.Empty(t, ended, "it has only one of these labels")
 	removed(t, runtime, spec, container.ID)
 }
 

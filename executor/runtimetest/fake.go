@@ -27,7 +27,7 @@ type container struct {
 	ended chan struct{}
 }
 
-// Fail makes a verb ("find", "start", "wait", "stop", "remove") fail until it is given nil.
+// Fail makes a verb ("find", "ended", "start", "wait", "stop", "remove") fail until it is given nil.
 func (f *Fake) Fail(verb string, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -114,6 +114,18 @@ func (f *Fake) Find(_ context.Context, name string) (executor.Container, bool, e
 		return executor.Container{}, false, nil
 	}
 	return c.Container, true, nil
+}
+
+// Ended implements [executor.Runtime].
+func (f *Fake) Ended(_ context.Context, labels map[string]string) (found []executor.Container, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, c := range f.containers {
+		if !c.Running && executor.HasLabels(c.Container, labels) {
+			found = append(found, c.Container)
+		}
+	}
+	return found, f.fails["ended"]
 }
 
 // Start implements [executor.Runtime]. When it fails the container exists, as with an Engine that cannot mount a volume.
