@@ -39,16 +39,18 @@ func agents(t *testing.T) (dynamic, static *cell.Host) {
 	t.Helper()
 	ctx := within(t)
 	dynamic, static = shared.Hosts[0], shared.Hosts[1]
-	for i, to := range []struct{ resources, attributes string }{
-		{"", "rack:r1"}, {"cpus(search):2;mem(search):4096;disk:10000;ports(search):[9500-9599]", "rack:r2"}, {"", "rack:r1"},
+	for i, to := range []cell.AgentOptions{
+		{Attributes: "rack:r1"},
+		{Attributes: "rack:r2", Resources: "cpus(search):2;mem(search):4096;disk:10000;ports(search):[9500-9599]"},
+		{Attributes: "rack:r1"},
 	} {
 		h := shared.Hosts[i]
 		t.Cleanup(func() {
 			ctx, cancel := context.WithTimeout(context.Background(), storyLimit)
 			defer cancel()
-			require.NoError(t, h.Become(ctx, "", ""))
+			require.NoError(t, h.Become(ctx, cell.AgentOptions{}))
 		})
-		require.NoError(t, h.Become(ctx, to.resources, to.attributes))
+		require.NoError(t, h.Become(ctx, to))
 	}
 	require.NoError(t, dynamic.Reserve(ctx, "search", `[
 		{"name":"cpus","type":"SCALAR","scalar":{"value":1}}, {"name":"mem","type":"SCALAR","scalar":{"value":1024}},

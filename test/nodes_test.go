@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"mooring/test/cell"
 	"mooring/test/deploy"
 )
 
@@ -23,11 +24,11 @@ func says(t *testing.T, d *deploy.Deployment, order ...string) string {
 }
 
 // orderMesos gives the Mesos master an order as its operator does.
-func orderMesos(ctx context.Context, path, order string) error {
-	out, err := shared.Command(ctx, "curl", "--fail-with-body", "--silent", "--show-error", "--header", "Content-Type: application/json",
-		"--data", order, "http://"+shared.Master+path).CombinedOutput()
+func orderMesos(ctx context.Context, c *cell.Cell, path, order string) error {
+	out, err := c.Command(ctx, "curl", "--fail-with-body", "--silent", "--show-error", "--header", "Content-Type: application/json",
+		"--data", order, "http://"+c.Master+path).CombinedOutput()
 	if err != nil {
-		return fmt.Errorf("curl --data '%s' http://%s%s: %w: %s", order, shared.Master, path, err, out)
+		return fmt.Errorf("curl --data '%s' http://%s%s: %w: %s", order, c.Master, path, err, out)
 	}
 	return nil
 }
@@ -47,20 +48,20 @@ func TestStoryAnOperatorsWalk(t *testing.T) {
 	says(t, d, "nodes")
 
 	down := host(t, nodes[0].Place.Host)
-	t.Cleanup(func() { _ = orderMesos(context.Background(), "/maintenance/schedule", `{"windows":[]}`) }) // after a success there is nothing to do
-	require.NoError(t, orderMesos(within(t), "/maintenance/schedule", fmt.Sprintf(`{"windows":[{"machine_ids":[{"hostname":%q,"ip":%q}],"unavailability":{"start":{"nanoseconds":%d},"duration":{"nanoseconds":%d}}}]}`,
+	t.Cleanup(func() { _ = orderMesos(context.Background(), shared, "/maintenance/schedule", `{"windows":[]}`) }) // after a success there is nothing to do
+	require.NoError(t, orderMesos(within(t), shared, "/maintenance/schedule", fmt.Sprintf(`{"windows":[{"machine_ids":[{"hostname":%q,"ip":%q}],"unavailability":{"start":{"nanoseconds":%d},"duration":{"nanoseconds":%d}}}]}`,
 		down.Address, down.Address, time.Now().Add(5*time.Minute).UnixNano(), time.Hour.Nanoseconds())))
 	now := moved(t, d, nodes, 1)
-	require.NoError(t, orderMesos(within(t), "/maintenance/schedule", `{"windows":[]}`))
+	require.NoError(t, orderMesos(within(t), shared, "/maintenance/schedule", `{"windows":[]}`))
 
 	require.NoError(t, d.Stop())
 	require.NoError(t, d.Start(within(t)))
 	drained := now[1].Place.Agent
 	reactivate := fmt.Sprintf(`{"type":"REACTIVATE_AGENT","reactivate_agent":{"agent_id":{"value":%q}}}`, drained)
-	t.Cleanup(func() { _ = orderMesos(context.Background(), "/api/v1", reactivate) })
-	require.NoError(t, orderMesos(within(t), "/api/v1", fmt.Sprintf(`{"type":"DRAIN_AGENT","drain_agent":{"agent_id":{"value":%q}}}`, drained)))
+	t.Cleanup(func() { _ = orderMesos(context.Background(), shared, "/api/v1", reactivate) })
+	require.NoError(t, orderMesos(within(t), shared, "/api/v1", fmt.Sprintf(`{"type":"DRAIN_AGENT","drain_agent":{"agent_id":{"value":%q}}}`, drained)))
 	now = moved(t, d, now, 2)
-	require.NoError(t, orderMesos(within(t), "/api/v1", reactivate))
+	require.NoError(t, orderMesos(within(t), shared, "/api/v1", reactivate))
 
 	require.NoError(t, host(t, now[2].Place.Host).Kill(within(t)))
 	now = moved(t, d, now, 3)

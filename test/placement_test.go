@@ -1,6 +1,7 @@
 package test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -76,11 +77,18 @@ type single struct {
 
 func singleNode(t *testing.T, o deploy.Options) single {
 	t.Helper()
+	return singleNodeIn(t, shared, o)
+}
+
+func singleNodeIn(t *testing.T, c *cell.Cell, o deploy.Options) single {
+	t.Helper()
 	o.Image, o.Nodes = elasticsearch8, 1
-	d := deployed(t, o)
+	d := deployedIn(t, c, o)
 	nodes, err := d.AwaitNodes(within(t), 1)
 	require.NoError(t, err)
-	return single{Deployment: d, node: nodes[0], host: host(t, nodes[0].Place.Host), ledger: write(t, d, 1)}
+	h, err := c.At(nodes[0].Place.Host)
+	require.NoError(t, err)
+	return single{Deployment: d, node: nodes[0], host: h, ledger: write(t, d, 1)}
 }
 
 func (s single) restartAgent(t *testing.T) {
@@ -97,19 +105,32 @@ func (s single) cameBack(t *testing.T) {
 }
 
 // A Mesos agent restarts; the node on it, run by an executor under the Mesos containerizer, does not notice, and its executor
-// is still at the scheduler's command.
+// is still at the scheduler's command. That is so whether the agent has the Docker containerizer, too, which looks through the
+// engine's containers then, or has not.
 func TestStoryAnAgentRestartDoesNotTouchItsNode(t *testing.T) {
-	s := singleNode(t, deploy.Options{Framework: "agent"})
-	before, err := s.Containers(within(t), s.host, "--quiet")
-	require.NoError(t, err)
-	s.restartAgent(t)
-	audit(t, s.ledger)
-	after, err := s.Containers(within(t), s.host, "--quiet")
-	require.NoError(t, err)
-	assert.Equal(t, before, after)
+	for i, containerizers := range []string{"docker,mesos", "mesos"} {
+		t.Run(containerizers, func(t *testing.T) {
+			h := shared.Hosts[i]
+			t.Cleanup(func() {
+				ctx, cancel := context.WithTimeout(context.Background(), storyLimit)
+				defer cancel()
+				require.NoError(t, h.Become(ctx, cell.AgentOptions{}))
+			})
+			require.NoError(t, h.Become(within(t), cell.AgentOptions{Attributes: "chosen:yes", Containerizers: containerizers}))
+			s := singleNode(t, deploy.Options{Framework: fmt.Sprintf("agent%c", 'a'+i), Flags: []string{"--require=chosen=yes"}})
+			require.Same(t, h, s.host)
+			before, err := s.Containers(within(t), s.host, "--quiet")
+			require.NoError(t, err)
+			s.restartAgent(t)
+			audit(t, s.ledger)
+			after, err := s.Containers(within(t), s.host, "--quiet")
+			require.NoError(t, err)
+			assert.Equal(t, before, after)
 
-	require.NoError(t, s.Order(within(t), 1, "restart"))
-	s.cameBack(t)
+			require.NoError(t, s.Order(within(t), 1, "restart"))
+			s.cameBack(t)
+		})
+	}
 }
 
 // Under the Docker containerizer the executor is in the node's container, which Mesos ends when its agent restarts: the node is

@@ -11,8 +11,18 @@ import (
 	"path/filepath"
 )
 
-// usualResources are those of an agent that nothing else is said of.
-const usualResources = "cpus:2;mem:4096;disk:10000;ports:[9200-9399]"
+// Options of an agent that nothing else is said of.
+const (
+	usualResources      = "cpus:2;mem:4096;disk:10000;ports:[9200-9399]"
+	usualContainerizers = "docker,mesos"
+)
+
+// AgentOptions are options of a Mesos agent, as it reads them; empty: the usual ones.
+type AgentOptions struct {
+	Resources      string `json:"resources,omitempty"`
+	Attributes     string `json:"attributes,omitempty"`
+	Containerizers string `json:"containerizers,omitempty"`
+}
 
 // agentMeta is where the host's agent keeps who it is and what was reserved on it; see test/real-mesos.
 func (h *Host) agentMeta() string {
@@ -28,9 +38,8 @@ func (h *Host) AgentID() (string, error) {
 	return filepath.Base(agent), nil
 }
 
-// Become puts another agent in the place of the host's: with its own ID and with other resources and attributes, as in the agent's
-// options of these names; empty: the usual ones. Nothing of a framework may run there.
-func (h *Host) Become(ctx context.Context, resources, attributes string) error {
+// Become puts another agent in the place of the host's: with its own ID and with other options. Nothing of a framework may run there.
+func (h *Host) Become(ctx context.Context, o AgentOptions) error {
 	if err := h.KillAgent(ctx); err != nil {
 		return err
 	}
@@ -39,17 +48,17 @@ func (h *Host) Become(ctx context.Context, resources, attributes string) error {
 			return fmt.Errorf("forget the agent of %s: %w", h.Name, err)
 		}
 	}
-	if err := h.cell.change(func() { h.Resources, h.Attributes = resources, attributes }); err != nil {
+	if err := h.cell.change(func() { h.AgentOptions = o }); err != nil {
 		return err
 	}
 	return h.StartAgent(ctx)
 }
 
-// offered are the flags that say what the agent has.
-func (h *Host) offered() []string {
-	flags := []string{"--resources=" + cmp.Or(h.Resources, usualResources)}
-	if h.Attributes != "" {
-		flags = append(flags, "--attributes="+h.Attributes)
+// flags are the options on the agent's command line.
+func (o AgentOptions) flags() []string {
+	flags := []string{"--resources=" + cmp.Or(o.Resources, usualResources), "--containerizers=" + cmp.Or(o.Containerizers, usualContainerizers)}
+	if o.Attributes != "" {
+		flags = append(flags, "--attributes="+o.Attributes)
 	}
 	return flags
 }

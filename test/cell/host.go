@@ -20,18 +20,18 @@ var bootScript string
 
 // Host is one simulated host. Its methods may be called at the same time as those of other hosts.
 type Host struct {
-	N          int    `json:"number"`
-	Name       string `json:"name"`
-	Address    string `json:"address"`
-	Namespace  string `json:"network_namespace"`    // file for nsenter --net
-	Engine     string `json:"docker"`               // socket of its engine, as DOCKER_HOST wants it
-	Agent      string `json:"agent"`                // address of its Mesos agent
-	AgentPID   int    `json:"agent_pid"`            // 0 while it does not run
-	BootID     string `json:"boot_id"`              // another after each boot
-	Dir        string `json:"directory"`            // its disk: engine, agent, plugin state, logs
-	Resources  string `json:"resources,omitempty"`  // of its agent; empty: the usual ones
-	Attributes string `json:"attributes,omitempty"` // of its agent
-	Faulty     bool   `json:"faulty,omitempty"`     // reaches the store through a file system that can fail
+	N         int    `json:"number"`
+	Name      string `json:"name"`
+	Address   string `json:"address"`
+	Namespace string `json:"network_namespace"` // file for nsenter --net
+	Engine    string `json:"docker"`            // socket of its engine, as DOCKER_HOST wants it
+	Agent     string `json:"agent"`             // address of its Mesos agent
+	AgentPID  int    `json:"agent_pid"`         // 0 while it does not run
+	BootID    string `json:"boot_id"`           // another after each boot
+	Dir       string `json:"directory"`         // its disk: engine, agent, plugin state, logs
+	Faulty    bool   `json:"faulty,omitempty"`  // reaches the store through a file system that can fail
+
+	AgentOptions // of its agent
 
 	Services map[string][]string `json:"services,omitempty"` // command lines of programs that are started at each boot, by their logs
 

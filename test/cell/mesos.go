@@ -98,11 +98,11 @@ func (h *Host) StartAgent(ctx context.Context) error {
 	command := []string{"unshare", "--mount", "--propagation=slave", "bash", "-c", hideVersion2, "agent",
 		filepath.Join(mesos, "mesos-agent"), "--ip=" + h.Address, "--port=5051",
 		"--hostname=" + h.Address, "--master=" + h.cell.Master, "--work_dir=" + filepath.Join(h.Dir, "mesos"),
-		"--launcher_dir=" + mesos, "--docker=" + docker, "--containerizers=docker,mesos", "--launcher=posix",
+		"--launcher_dir=" + mesos, "--docker=" + docker, "--launcher=posix",
 		"--isolation=posix/cpu,posix/mem,filesystem/posix", "--no-systemd_enable_support", "--registry=in_memory",
 		fmt.Sprintf(`--executor_environment_variables={"PATH":%q,"MOORING_DRIVER_STATE_DIR":%q}`, os.Getenv("PATH"), filepath.Join(h.Dir, "state")),
 	}
-	if err := h.start(ctx, "agent", append(command, h.offered()...)...); err != nil {
+	if err := h.start(ctx, "agent", append(command, h.flags()...)...); err != nil {
 		return err
 	}
 	client := h.cell.HTTPClient()
