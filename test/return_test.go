@@ -1,0 +1,306 @@
+package test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"mooring/test/cell"
+	"mooring/test/deploy"
+	"mooring/test/faultfs"
+	"mooring/test/records"
+)
+
+// absence is a way in which an agent is away for so long that its node is replaced, and how it returns.
+type absence struct {
+	name        string
+	host        int // of the cell, by index
+	leave, back func(*cell.Host, context.Context) error
+}
+
+// Only on a frozen host the node's container is still alive when it returns. The first host of the cell is the one that can lose its store.
+var absences = []absence{
+	{"frozen", 1, (*cell.Host).Freeze, (*cell.Host).Thaw},
+	{"storeless", 0, func(h *cell.Host, ctx context.Context) error {
+		return errors.Join(h.Cut(ctx), h.Fault(ctx, faultfs.Fault{Kind: faultfs.Hang}))
+	}, func(h *cell.Host, ctx context.Context) error { return errors.Join(h.Heal(ctx), h.Join(ctx)) }},
+	{"stopped", 1, stopAgent, (*cell.Host).StartAgent},
+	{"dead", 1, (*cell.Host).Kill, (*cell.Host).Return},
+}
+
+// stopAgent ends the agent and its executors, as systemd does that stops a unit. The node's container goes on.
+func stopAgent(h *cell.Host, ctx context.Context) error {
+	kill, err := h.Command(ctx, "pkill", "--signal", "KILL", "--full", "mooring executor")
+	if err != nil {
+		return err
+	}
+	return errors.Join(h.KillAgent(ctx), kill.Run())
+}
+
+// absent is a node whose host is away or was, and a witness: writers of records in the node's containers, on its data volume.
+type absent struct {
+	single
+	t       *testing.T
+	cell    *cell.Cell
+	records string   // program of the witness
+	acks    []string // files of what its writers acknowledged, one per container
+}
+
+// An agent is away for so long that its node runs elsewhere, and then returns with what was left of it there: its host was frozen; it
+// lived without network and store; the agent was stopped with its executor, while the container went on until it missed that; or the host died.
+// What runs there is ended before it can write anything into the volumes that another host has by then, which a witness in the
+// node's own container shows. Mesos has no task of the old launch any more, the node stays where it is with its documents, and
+// the host is clean: no process, no mount, no loop device, no lease; the last container goes when the host gets its next node.
+func TestStoryAnAgentReturnsAfterItsNodeWasReplaced(t *testing.T) {
+	c, program := imageCell(t), filepath.Join(t.TempDir(), "records")
+	build := exec.Command("go", "build", "-o", program, "./cmd/records")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	out, err := build.CombinedOutput()
+	require.NoError(t, err, string(out))
+	for _, away := range absences {
+		t.Run(away.name, func(t *testing.T) {
+			h, framework := c.Hosts[away.host], "back"+away.name
+			t.Cleanup(func() {
+				ctx, cancel := context.WithTimeout(context.Background(), storyLimit)
+				defer cancel()
+				require.NoError(t, admit(ctx, c, c.Hosts...))
+			})
+			require.NoError(t, admit(within(t), c, h))
+			a := &absent{single: singleNodeIn(t, c, deploy.Options{Framework: framework}), t: t, cell: c, records: program}
+			require.Same(t, h, a.host)
+			a.witness(h)
+			require.NoError(t, admit(within(t), c, c.Hosts[1:]...)) // whose store can clone, which the end of a freeze needs
+
+			require.NoError(t, away.leave(h, within(t)))
+			a.cameBack(t)
+			node, taker := a.runs()
+			require.NotEqual(t, h.Name, taker.Name)
+			wakes := strings.Contains(h.Status(within(t)), "frozen")
+			if !wakes && h.Alive() {
+				assert.False(t, runs(t, h, "records write"), "what wrote there ended before the volumes were another host's")
+			}
+			counts, leases := a.acknowledged(), a.leases()
+			a.witness(taker)
+
+			require.NoError(t, away.back(h, within(t)))
+			await(t, "nothing of the old launch", func() error { return a.traces(fmt.Sprintf("%s-1-%d", framework, node.Epoch)) })
+			a.writes(1)
+			if late := len(a.acknowledgedBy(0)) - len(counts); wakes {
+				t.Logf("the witness wrote %d bytes into the old copy between its host's wake and its own end", late)
+			} else {
+				assert.Zero(t, late, "nothing was written there meanwhile")
+			}
+			a.audit(counts)
+			audit(t, a.ledger)
+			after, _ := a.runs()
+			assert.Equal(t, []any{node.Epoch, node.Place}, []any{after.Epoch, after.Place}, "the node stays where it is")
+			assert.Equal(t, leases, a.leases())
+			for volume, lease := range leases {
+				assert.Equal(t, leaseFile{taker.Name, "held"}, lease, volume)
+			}
+			a.landsAt(h)
+		})
+	}
+}
+
+// admit has Mesos offer the agents of these hosts only.
+func admit(ctx context.Context, c *cell.Cell, hosts ...*cell.Host) error {
+	for _, h := range c.Hosts {
+		agent, err := h.AgentID()
+		if err != nil {
+			return err
+		}
+		order := func(verb string) error {
+			return orderMesos(ctx, c, "/api/v1", fmt.Sprintf(`{"type":"%s_AGENT","%s_agent":{"agent_id":{"value":%q}}}`, strings.ToUpper(verb), verb, agent))
+		}
+		if err := order("reactivate"); err != nil && !strings.Contains(err.Error(), "is not deactivated") {
+			return err
+		}
+		if slices.Contains(hosts, h) {
+			continue
+		}
+		if err := order("deactivate"); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// runs is the node as it runs now, and where.
+func (a *absent) runs() (deploy.Node, *cell.Host) {
+	a.t.Helper()
+	nodes, err := a.Nodes(within(a.t))
+	require.NoError(a.t, err)
+	h, err := a.cell.At(nodes[0].Place.Host)
+	require.NoError(a.t, err)
+	return nodes[0], h
+}
+
+// container is the node's on a host.
+func (a *absent) container(h *cell.Host) string {
+	a.t.Helper()
+	found, err := a.Containers(within(a.t), h, "--quiet", "--filter", "label=mooring.node=1")
+	require.NoError(a.t, err)
+	require.NotEmpty(a.t, found)
+	return found
+}
+
+// witness starts a writer of records in the node's container. What it acknowledges is kept in the executor's directory, which
+// outlives the container.
+func (a *absent) witness(h *cell.Host) {
+	a.t.Helper()
+	container := a.container(h)
+	dir := docker(a.t, h, "inspect", "--format", `{{index .Config.Labels "mooring.run"}}`, container)
+	content, err := os.ReadFile(a.records)
+	require.NoError(a.t, err)
+	require.NoError(a.t, os.WriteFile(filepath.Join(dir, "records"), content, 0o700))
+	docker(a.t, h, "exec", "--detach", container, "/run/mooring/records", "write", "/data/witness", "--host", h.Name, "--acks", "/run/mooring/acks")
+	a.acks = append(a.acks, filepath.Join(dir, "acks"))
+	a.writes(len(a.acks) - 1)
+}
+
+// acknowledgedBy is what one of the writers acknowledged so far.
+func (a *absent) acknowledgedBy(writer int) []byte {
+	a.t.Helper()
+	content, err := os.ReadFile(a.acks[writer])
+	if !errors.Is(err, os.ErrNotExist) { // it has only just begun
+		require.NoError(a.t, err)
+	}
+	return content
+}
+
+// acknowledged is what the first writer acknowledged so far.
+func (a *absent) acknowledged() []byte { return a.acknowledgedBy(0) }
+
+// writes waits until a writer has acknowledged more than now.
+func (a *absent) writes(writer int) {
+	a.t.Helper()
+	before := len(a.acknowledgedBy(writer))
+	await(a.t, "more records", func() error {
+		if len(a.acknowledgedBy(writer)) < before+10_000 {
+			return errors.New("there are none")
+		}
+		return nil
+	})
+}
+
+// audit compares what the node's volume has with what the first writer acknowledged before it was replaced, and the second one so far.
+func (a *absent) audit(first []byte) {
+	a.t.Helper()
+	acks := slices.Concat(first, []byte("\n"), a.acknowledgedBy(1))
+	_, h := a.runs()
+	file := docker(a.t, h, "exec", a.container(h), "cat", "/data/witness")
+	report, err := records.Audit([]byte(file), acks)
+	require.NoError(a.t, err)
+	assert.Equal(a.t, 2, report.Runs)
+	a.t.Log(report)
+}
+
+// leases says who may write the node's volumes now, by their newest leases.
+func (a *absent) leases() map[string]leaseFile {
+	a.t.Helper()
+	newest := map[string]leaseFile{}
+	for _, volume := range a.node.Volumes {
+		files, err := filepath.Glob(filepath.Join(filepath.Dir(leasePath(a.cell, volume, 1)), "lease.*"))
+		require.NoError(a.t, err)
+		last := 0
+		for _, file := range files {
+			epoch, err := strconv.Atoi(strings.TrimPrefix(filepath.Ext(file), "."))
+			require.NoError(a.t, err, file)
+			last = max(last, epoch)
+		}
+		newest[volume] = leaseIn(a.t, a.cell, volume, last)
+	}
+	return newest
+}
+
+// traces finds what is left of launches before the one that runs: a task that Mesos knows, and on the host that was away anything
+// that could write. The engine may still have the container, which has ended.
+func (a *absent) traces(task string) error {
+	tasks, err := a.tasks()
+	if err == nil && !slices.Equal(tasks, []string{task + " TASK_RUNNING"}) {
+		err = fmt.Errorf("mesos knows the tasks %v", tasks)
+	}
+	found := []error{err}
+	for _, process := range []string{"records write", "org.elasticsearch", "mooring node", "mooring executor"} {
+		if runs(a.t, a.host, process) {
+			found = append(found, fmt.Errorf("%s runs on %s", process, a.host.Name))
+		}
+	}
+	for _, volume := range a.node.Volumes {
+		for _, pid := range []int{a.host.PID("dockerd"), a.host.PluginPID(), a.host.GuardPID()} {
+			if table, err := os.ReadFile(fmt.Sprintf("/proc/%d/mountinfo", pid)); err == nil && strings.Contains(string(table), "/"+volume) {
+				found = append(found, fmt.Errorf("%s is mounted in process %d on %s", volume, pid, a.host.Name))
+			}
+		}
+	}
+	devices, err := filepath.Glob("/sys/block/loop*/loop/backing_file")
+	loops := slices.DeleteFunc(devices, func(file string) bool {
+		backing, err := os.ReadFile(file)
+		return err != nil || !strings.Contains(string(backing), "/"+a.node.Volumes[1]+"/")
+	})
+	if len(loops) != 1 {
+		found = append(found, fmt.Errorf("loop devices with the image: %v, one is the new holder's", loops))
+	}
+	return errors.Join(append(found, err)...)
+}
+
+// tasks are those of the cell that are not over for the Mesos master.
+func (a *absent) tasks() (found []string, err error) {
+	client := a.cell.HTTPClient()
+	defer client.CloseIdleConnections()
+	request, err := http.NewRequestWithContext(within(a.t), http.MethodGet, "http://"+a.cell.Master+"/master/state", nil)
+	if err != nil {
+		return nil, err
+	}
+	response, err := client.Do(request)
+	if err != nil {
+		return nil, err
+	}
+	defer response.Body.Close()
+	type task struct{ ID, State string }
+	var state struct {
+		Frameworks []struct {
+			Tasks       []task
+			Unreachable []task `json:"unreachable_tasks"`
+		}
+	}
+	if err := json.NewDecoder(response.Body).Decode(&state); err != nil {
+		return nil, err
+	}
+	for _, f := range state.Frameworks {
+		for _, t := range slices.Concat(f.Tasks, f.Unreachable) {
+			found = append(found, t.ID+" "+t.State)
+		}
+	}
+	return found, nil
+}
+
+// landsAt gives the host that was away its next node, which clears away the last that is there of the one before.
+func (a *absent) landsAt(h *cell.Host) {
+	a.t.Helper()
+	require.NoError(a.t, admit(within(a.t), a.cell, h))
+	require.NoError(a.t, a.Scale(within(a.t), 2))
+	nodes, err := a.AwaitNodes(within(a.t), 2)
+	require.NoError(a.t, err)
+	assert.Equal(a.t, h.Address, nodes[1].Place.Host)
+	await(a.t, "the container of the old launch to be removed", func() error {
+		left, err := a.Containers(within(a.t), h, "--all", "--quiet", "--filter", "label=mooring.node=1")
+		if err == nil && left != "" {
+			err = fmt.Errorf("%s is there", left)
+		}
+		return err
+	})
+}
