@@ -3,6 +3,7 @@ package mesos_test
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -131,11 +132,15 @@ func (a *agent) registered() {
 	a.t.Helper()
 	eventually(a.t, a.name+" is registered", func() error {
 		var metrics map[string]float64
-		if err := ask("http://"+a.endpoint()+"/metrics/snapshot", &metrics); err != nil {
+		if err := ask("http://"+a.endpoint()+"/metrics/snapshot?timeout=1secs", &metrics); err != nil {
 			return err
 		}
-		if metrics["slave/registered"] != 1 {
+		if metrics["slave/registered"] != 1 { // it is if a master was found
 			return fmt.Errorf("slave/registered is %v", metrics["slave/registered"])
+		}
+		var state struct{ ID string } // given by the master, which can offer the agent by then
+		if err := ask("http://"+a.endpoint()+"/state", &state); err != nil || state.ID == "" {
+			return errors.Join(err, errors.New("it has no ID"))
 		}
 		return nil
 	})
