@@ -25,8 +25,8 @@ func (r *rig) proxied(nodes int, at func(*v1.Call_Acknowledge)) {
 	r.agents(1, nodes)
 	r.startWith(proxy.Address())
 	r.eventually(func() bool { return len(r.runningTasks()) == nodes && r.master.Unacknowledged() == 0 }, "all nodes run")
-	proxy.At(func(call *v1.Call, delivered bool) {
-		if call.Type == v1.Call_ACKNOWLEDGE && !delivered {
+	proxy.At(func(call *v1.Call, answer int) {
+		if call.Type == v1.Call_ACKNOWLEDGE && answer == 0 {
 			at(call.Acknowledge)
 		}
 	})

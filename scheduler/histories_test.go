@@ -84,8 +84,8 @@ func (h *mishaps) keeps(s coordinator.State) error {
 }
 
 // sees looks at each call before the master does.
-func (h *mishaps) sees(call *v1.Call, delivered bool) {
-	if call.Type != v1.Call_ACCEPT || delivered {
+func (h *mishaps) sees(call *v1.Call, answer int) {
+	if call.Type != v1.Call_ACCEPT || answer != 0 {
 		return
 	}
 	h.mu.Lock()

@@ -92,8 +92,8 @@ func killedAt(t *testing.T, kind v1.Call_Type, delivered bool, nth int) {
 	dead := make(chan struct{})
 	kill := make(chan struct{}, 1)
 	var calls atomic.Int32 // acknowledgements come side by side
-	proxy.At(func(call *v1.Call, isDelivered bool) {
-		if call.Type != kind || isDelivered != delivered {
+	proxy.At(func(call *v1.Call, answer int) {
+		if call.Type != kind || (answer != 0) != delivered {
 			return
 		}
 		if int(calls.Add(1)) == nth+1 { // the last one, too: it waits here until its sender is dead
@@ -114,8 +114,8 @@ func killedAt(t *testing.T, kind v1.Call_Type, delivered bool, nth int) {
 
 	asked := make(chan struct{}, 1)
 	again := mesostest.NewProxy(t, r.master.Address())
-	again.At(func(call *v1.Call, delivered bool) {
-		if call.Type == v1.Call_RECONCILE && delivered && len(asked) == 0 {
+	again.At(func(call *v1.Call, answer int) {
+		if call.Type == v1.Call_RECONCILE && answer != 0 && len(asked) == 0 {
 			asked <- struct{}{}
 		}
 	})

@@ -46,8 +46,8 @@ func TestAMasterTakesAcknowledgementsSideBySide(t *testing.T) {
 
 	var came, alone atomic.Int32
 	together := make(chan struct{})
-	proxy.At(func(call *v1.Call, delivered bool) {
-		if call.Type != v1.Call_ACKNOWLEDGE || delivered {
+	proxy.At(func(call *v1.Call, answer int) {
+		if call.Type != v1.Call_ACKNOWLEDGE || answer != 0 {
 			return
 		}
 		if came.Add(1) == nodes {

@@ -3,7 +3,6 @@ package mesos_test
 import (
 	"fmt"
 	"net"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -68,9 +67,7 @@ func connected(master string) ([]string, error) {
 // master is killed, then the leading scheduler: it is one framework throughout, and has one subscription.
 func TestStoryMastersAndSchedulersInZooKeeper(t *testing.T) {
 	inTurn(t)
-	program := filepath.Join(t.TempDir(), "mooring")
-	built, err := exec.Command("go", "build", "-o", program, "../..").CombinedOutput()
-	require.NoError(t, err, "%s", built)
+	program := build(t, "../..")
 	keeper := "zk://mooring:secret@" + zookeeper.Run(t).Address
 	killMaster := map[string]func(){}
 	for range 2 {
