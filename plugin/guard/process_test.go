@@ -109,6 +109,7 @@ func TestGuardLeavesThePluginsControlGroups(t *testing.T) {
 // However many plugins start guards at once, and whatever state the running one is in, one guards.
 func TestTwoGuardsNeverRunTogether(t *testing.T) {
 	c := newScene(t, t.TempDir())
+	c.host.FenceAfter = time.Minute // long enough for whatever keeps a guard waiting: it must not fence, nor be killed for its silence
 	c.watch(c.volume())
 	settings, err := json.Marshal(c.host)
 	require.NoError(t, err)
@@ -122,14 +123,14 @@ func TestTwoGuardsNeverRunTogether(t *testing.T) {
 	require.Eventually(t, func() bool {
 		_, _ = c.client.Attach(context.Background(), c.host) // buries the first one, should it be replaced
 		return ended.Load() >= 3 && len(c.guards()) == 1
-	}, 20*time.Second, 50*time.Millisecond)
+	}, patience, 50*time.Millisecond)
 	status := c.eventually("the survivor answers", func(s guard.Status) bool { return s.Pulse.Known })
 	assert.Equal(t, c.guards(), []int{status.PID})
 	assert.Equal(t, 1, status.Watching, "the volume went from one to the next")
 	assert.Empty(t, status.Fenced)
 
 	require.NoError(t, unix.Kill(status.PID, unix.SIGSTOP))
-	limited, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	limited, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	late := exec.CommandContext(limited, self(t), "guard")
 	late.Stdin = strings.NewReader(string(settings))
