@@ -15,17 +15,22 @@ import (
 // lookTime is how long a look waits for the call that is at work on a volume.
 const lookTime = time.Second
 
+// lookLimit is how long a look waits for storage, to say of what does not answer that it does not, and go on with the rest.
+func (c Config) lookLimit() time.Duration { return c.CallBudget / 5 }
+
 // Diagnose compares this host's record, the store and the kernel, and returns what does not fit.
 func (d *Driver) Diagnose(ctx context.Context) ([]doctor.Finding, error) {
 	return bounded(ctx, d, func(ctx context.Context) ([]doctor.Finding, error) {
-		s, err := d.usableStore()
+		s, err := limited(ctx, d, d.cfg.lookLimit(), func(context.Context) (*store.Store, error) { return d.usableStore() })
 		f := d.hostFacts()
 		if err != nil {
 			f.StoreProblem = err.Error()
 			f.Volumes = d.records()
-			return doctor.Examine(f), nil
+			bound, err := d.askDevices(ctx)
+			f.Devices = silentDevices(bound)
+			return doctor.Examine(f), err
 		}
-		if err := d.storeFacts(s, &f); err != nil {
+		if err := d.storeFacts(ctx, s, &f); err != nil {
 			return nil, err
 		}
 		d.confirm(ctx, s, &f)
@@ -51,7 +56,7 @@ func (d *Driver) lookAgain(ctx context.Context, s *store.Store, name string) doc
 		return doctor.Volume{Name: name, Busy: true}
 	}
 	defer unlock()
-	return d.volumeFacts(s, name)
+	return d.volumeFacts(ctx, s, name)
 }
 
 // Repair mends the fixable findings. Each volume is looked at again under its lock, so that a finding that is
@@ -108,7 +113,7 @@ func (d *Driver) mendVolume(ctx context.Context, finding doctor.Finding) error {
 	if err != nil {
 		return err
 	}
-	now := doctor.ExamineVolume(d.hostFacts(), d.volumeFacts(s, finding.Volume))
+	now := doctor.ExamineVolume(d.hostFacts(), d.volumeFacts(ctx, s, finding.Volume))
 	still := slices.ContainsFunc(now, func(f doctor.Finding) bool { return f.Kind == finding.Kind && f.Fixable })
 	v, known := d.volume(finding.Volume)
 	switch {

@@ -16,6 +16,7 @@ import (
 
 	"mooring/plugin/backend"
 	"mooring/plugin/lease"
+	"mooring/plugin/loop"
 	"mooring/plugin/mounts"
 	"mooring/plugin/statelog"
 	"mooring/plugin/store"
@@ -56,6 +57,7 @@ type Driver struct {
 	calls   sync.WaitGroup // verbs at work, also those whose caller has gone
 	trash   chan struct{}  // wakes the emptying of the trash
 	finding sync.Mutex     // held while the store is looked for
+	devices loop.Asker     // of the loop devices that the doctor looks at
 	tally   tally          // of the engine's calls
 	began   time.Duration  // clock reading at the start
 	unseen  chan error     // tells the process to end

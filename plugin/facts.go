@@ -2,6 +2,7 @@ package plugin
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"io/fs"
 	"os"
@@ -57,7 +58,11 @@ func (d *Driver) record(name string) doctor.Volume {
 }
 
 // storeFacts adds what the store and the kernel show. It takes no locks, so a call at work shows halfway.
-func (d *Driver) storeFacts(s *store.Store, f *doctor.Facts) error {
+func (d *Driver) storeFacts(ctx context.Context, s *store.Store, f *doctor.Facts) error {
+	bound, err := d.askDevices(ctx)
+	if err != nil {
+		return err
+	}
 	census, err := s.Count(namePattern.MatchString, part)
 	if err != nil {
 		return err
@@ -92,23 +97,31 @@ func (d *Driver) storeFacts(s *store.Store, f *doctor.Facts) error {
 	}
 	for name := range names {
 		v := d.record(name)
-		d.lookIntoStore(s, &v)
+		if v.Silent = isSilent(bound, name); !v.Silent {
+			d.lookIntoStore(s, &v)
+		}
 		f.Volumes = append(f.Volumes, v)
 	}
 	if err := d.lookIntoKernel(s, f.Volumes); err != nil {
 		return err
 	}
-	f.Devices, err = d.lookAtDevices(s, f.Volumes)
-	return err
+	f.Devices = d.compareDevices(s, bound, f.Volumes)
+	return nil
 }
 
 // volumeFacts is everything about one volume.
-func (d *Driver) volumeFacts(s *store.Store, name string) doctor.Volume {
+func (d *Driver) volumeFacts(ctx context.Context, s *store.Store, name string) doctor.Volume {
 	v := []doctor.Volume{d.record(name)}
+	bound, err := d.askDevices(ctx)
+	if v[0].Silent = isSilent(bound, name); v[0].Silent {
+		return v[0]
+	}
 	d.lookIntoStore(s, &v[0])
-	err := d.lookIntoKernel(s, v)
 	if err == nil {
-		_, err = d.lookAtDevices(s, v)
+		err = d.lookIntoKernel(s, v)
+	}
+	if err == nil {
+		d.compareDevices(s, bound, v)
 	}
 	v[0].Unlooked = cmp.Or(v[0].Unlooked, textOf(err))
 	return v[0]
@@ -156,23 +169,25 @@ func (d *Driver) lookIntoImage(s *store.Store, into *doctor.Volume, v volume) {
 }
 
 // lookIntoKernel adds what mount tables show of volumes, in one pass over all processes. If that is not
-// possible for one of them, each is looked for on its own.
+// possible for one of them, each is looked for on its own. To look for one with a silent device would take an answer of that.
 func (d *Driver) lookIntoKernel(s *store.Store, volumes []doctor.Volume) error {
 	mounted, err := mounts.Below(d.cfg.MountRoot)
 	if err != nil {
 		return err
 	}
-	all := make([]volume, len(volumes))
+	var all []volume
 	for i := range volumes {
 		volumes[i].Mounted = mounted[volumes[i].Name]
-		all[i] = d.asKnown(volumes[i])
+		if !volumes[i].Silent {
+			all = append(all, d.asKnown(volumes[i]))
+		}
 	}
 	found, err := d.allHolders(s, all)
-	for i := range volumes {
-		holders := found[volumes[i].Name]
-		if err != nil {
+	for i, v := range volumes {
+		holders := found[v.Name]
+		if err != nil && !v.Silent {
 			var alone error
-			holders, alone = d.holders(s, all[i])
+			holders, alone = d.holders(s, d.asKnown(v))
 			volumes[i].Unlooked = textOf(alone)
 		}
 		for _, h := range holders {
@@ -194,27 +209,48 @@ func (d *Driver) asKnown(v doctor.Volume) volume {
 	return volume{Volume: store.Volume{Name: v.Name}}
 }
 
-// lookAtDevices adds what loop devices show of images, and returns those whose volume is not among volumes.
-func (d *Driver) lookAtDevices(s *store.Store, volumes []doctor.Volume) ([]doctor.Device, error) {
+// askDevices lists the loop devices of images, those included that do not answer soon.
+func (d *Driver) askDevices(ctx context.Context) ([]backend.Bound, error) {
 	keeper, able := d.backend.(imageKeeper)
 	if !able {
 		return nil, nil
 	}
-	bound, err := keeper.Devices(d.cfg.MountRoot)
-	if err != nil {
-		return nil, err
+	ctx, cancel := context.WithTimeout(ctx, d.cfg.lookLimit())
+	defer cancel()
+	return keeper.Devices(ctx, &d.devices, d.cfg.MountRoot)
+}
+
+// isSilent tells whether a device that does not answer may be the volume's.
+func isSilent(bound []backend.Bound, name string) bool {
+	return slices.ContainsFunc(bound, func(b backend.Bound) bool { return b.Silent && b.Volume == name })
+}
+
+// silentDevices are those that do not answer.
+func silentDevices(bound []backend.Bound) []doctor.Device {
+	var silent []doctor.Device
+	for _, b := range bound {
+		if b.Silent {
+			silent = append(silent, doctor.Device{Path: b.Path, Volume: b.Volume, File: b.File, Silent: true})
+		}
 	}
-	var strange []doctor.Device
+	return silent
+}
+
+// compareDevices adds what loop devices show of images, and returns those that are silent or whose volume is not among volumes.
+func (d *Driver) compareDevices(s *store.Store, bound []backend.Bound, volumes []doctor.Volume) []doctor.Device {
+	strange := silentDevices(bound)
 	for _, b := range bound {
 		at := slices.IndexFunc(volumes, func(v doctor.Volume) bool { return v.Name == b.Volume && (v.Recorded || v.Directory) })
-		if at < 0 {
-			strange = append(strange, doctor.Device{Path: b.Path, Volume: b.Volume})
-			continue
+		switch {
+		case b.Silent:
+		case at < 0:
+			strange = append(strange, doctor.Device{Path: b.Path, Volume: b.Volume, File: b.File})
+		default:
+			spec := d.spec(s, volume{Volume: store.Volume{Name: b.Volume}, seen: volumes[at].Lease})
+			volumes[at].Device, volumes[at].DeviceElsewhere = b.Path, !b.Shows(spec)
 		}
-		spec := d.spec(s, volume{Volume: store.Volume{Name: b.Volume}, seen: volumes[at].Lease})
-		volumes[at].Device, volumes[at].DeviceElsewhere = b.Path, !b.Shows(spec)
 	}
-	return strange, nil
+	return strange
 }
 
 // ownDrafts are the temporary files in this host's state directory.

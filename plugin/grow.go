@@ -7,6 +7,7 @@ import (
 
 	"mooring/plugin/admin"
 	"mooring/plugin/backend"
+	"mooring/plugin/loop"
 	"mooring/plugin/store"
 )
 
@@ -20,8 +21,9 @@ type imageKeeper interface {
 	RemoveSnapshot(v backend.Spec, name string) error
 	// Clone makes the image of a new volume.
 	Clone(ctx context.Context, v backend.Spec, from backend.Source, how backend.Copying) error
-	// Devices lists the loop devices of images that belong below root, and Examine compares an image with its record.
-	Devices(root string) ([]backend.Bound, error)
+	// Devices lists the loop devices of images that belong below root, and those that do not answer before ctx ends. Examine
+	// compares an image with its record.
+	Devices(ctx context.Context, ask *loop.Asker, root string) ([]backend.Bound, error)
 	Examine(v backend.Spec) (growing int64, err error)
 	// Check lets the image's own checker look at it, while nobody has it mounted.
 	Check(ctx context.Context, v backend.Spec, target string, repair bool, say func(string)) (backend.Check, error)

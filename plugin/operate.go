@@ -242,10 +242,14 @@ func (d *Driver) beatAge() (time.Duration, bool) {
 	return d.cfg.Clock() - d.pulse.at, d.pulse.known && d.pulse.status.Pulse.Known
 }
 
-// bounded looks at storage for an operator, at most for the call budget. Storage that does not answer
-// keeps the work, not the caller.
+// bounded looks at storage for an operator, at most for the call budget.
 func bounded[T any](ctx context.Context, d *Driver, work func(context.Context) (T, error)) (T, error) {
-	ctx, cancel := context.WithTimeout(ctx, d.cfg.CallBudget)
+	return limited(ctx, d, d.cfg.CallBudget, work)
+}
+
+// limited looks at storage for a limited time. Storage that does not answer keeps the work, not the caller.
+func limited[T any](ctx context.Context, d *Driver, limit time.Duration, work func(context.Context) (T, error)) (T, error) {
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	var result T
 	done := make(chan error, 1)
@@ -259,6 +263,6 @@ func bounded[T any](ctx context.Context, d *Driver, work func(context.Context) (
 		return result, err
 	case <-ctx.Done():
 		var none T
-		return none, fmt.Errorf("no result within %s, perhaps because store %s does not answer: %w", d.cfg.CallBudget, d.cfg.StoreDir, ctx.Err())
+		return none, fmt.Errorf("no result within %s, perhaps because store %s does not answer: %w", limit, d.cfg.StoreDir, ctx.Err())
 	}
 }

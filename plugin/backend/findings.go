@@ -1,10 +1,13 @@
 package backend
 
 import (
+	"context"
 	"errors"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -13,10 +16,12 @@ import (
 	"mooring/plugin/loop"
 )
 
-// Bound is a loop device that this boot of the host has bound to a volume's image.
+// Bound is a loop device that this boot of the host has bound to a volume's image; one that does not answer may be anybody's.
 type Bound struct {
 	Path   string // of the device
-	Volume string
+	File   string // that it shows, as the kernel names it
+	Volume string // by the file's name only if the device is silent
+	Silent bool   // it does not answer, because the storage of its file hangs
 	file   func(unix.Stat_t) bool
 }
 
@@ -27,35 +32,36 @@ func (b Bound) Shows(v Spec) bool {
 	return unix.Stat(v.image(), &stat) == nil && b.file(stat)
 }
 
-// Devices lists the loop devices of the volumes that belong below root, those included whose volume is gone. It touches sysfs
-// and the devices only.
-func (i Image) Devices(root string) ([]Bound, error) {
+// Devices lists the loop devices of the volumes that belong below root, those included whose volume is gone, and those that do not
+// answer before ctx ends. It touches sysfs and the devices only.
+func (i Image) Devices(ctx context.Context, ask *loop.Asker, root string) ([]Bound, error) {
 	bound, err := loop.Bound()
 	if err != nil {
 		return nil, err
 	}
+	maps.DeleteFunc(bound, func(_ int, file string) bool { // not asked: its storage may be slow to answer, whose it may ever be
+		_, image := imageEpoch(filepath.Base(file))
+		return !image
+	})
 	var found []Bound
-	for number, file := range bound {
-		if _, image := imageEpoch(filepath.Base(file)); !image {
-			continue // not asked: its storage may be slow to answer, whose it may ever be
-		}
-		device, err := loop.Open(number)
-		if errors.Is(err, loop.ErrFree) {
-			continue
-		}
-		if err != nil {
-			return nil, err
-		}
-		name, ours, err := i.volumeOf(device, root, file)
-		if ours {
-			shows := device.Shows // what it is bound to does not change
-			found = append(found, Bound{Path: device.Path(), Volume: name, file: shows})
-		}
-		if err := errors.Join(err, device.Close()); err != nil {
-			return nil, err
+	var errs []error
+	for _, answer := range ask.Open(ctx, slices.Sorted(maps.Keys(bound))) {
+		file := bound[answer.Number]
+		switch device := answer.Device; {
+		case errors.Is(answer.Err, loop.ErrSilent):
+			found = append(found, Bound{Path: loop.Path(answer.Number), File: file, Volume: filepath.Base(filepath.Dir(file)), Silent: true})
+		case errors.Is(answer.Err, loop.ErrFree):
+		case answer.Err != nil:
+			errs = append(errs, answer.Err)
+		default:
+			name, ours, err := i.volumeOf(device, root, file)
+			if ours {
+				found = append(found, Bound{Path: device.Path(), File: file, Volume: name, file: device.Shows}) // what it is bound to does not change
+			}
+			errs = append(errs, err, device.Close())
 		}
 	}
-	return found, nil
+	return found, errors.Join(errs...)
 }
 
 // volumeOf is the volume below root whose label a device has. The file may be in the trash by now, under a longer name.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"mooring/plugin/loop"
 	"mooring/plugin/mounts"
 )
 
@@ -82,8 +83,10 @@ func (k Kinds) Check(ctx context.Context, v Spec, target string, repair bool, sa
 	return k.Image.Check(ctx, v, target, repair, say)
 }
 
-// Devices lists the loop devices of the images that belong below root.
-func (k Kinds) Devices(root string) ([]Bound, error) { return k.Image.Devices(root) }
+// Devices lists the loop devices of the images that belong below root, and those that do not answer before ctx ends.
+func (k Kinds) Devices(ctx context.Context, ask *loop.Asker, root string) ([]Bound, error) {
+	return k.Image.Devices(ctx, ask, root)
+}
 
 // Examine compares an image with its record.
 func (k Kinds) Examine(v Spec) (growing int64, err error) { return k.Image.Examine(v) }

@@ -39,7 +39,7 @@ type Facts struct {
 	Hosts   []Host
 	Strays  []string // paths of files in the store that are nobody's
 	Drafts  []Draft  // temporary files
-	Devices []Device // loop devices of volumes that are gone
+	Devices []Device // loop devices of volumes that are gone, and those that do not answer
 	Trash   int      // removed volumes that are not deleted yet
 }
 
@@ -47,6 +47,8 @@ type Facts struct {
 type Volume struct {
 	Name string
 	Busy bool // a call is at work on it, so that nothing else was looked at
+	// Silent says that a loop device which may be its own does not answer, so that nothing else was looked at. The device is told of.
+	Silent bool
 
 	// This host's record.
 	Recorded  bool
@@ -91,6 +93,8 @@ type Host struct {
 type Device struct {
 	Path   string
 	Volume string
+	File   string // that it shows
+	Silent bool   // the storage of the file hangs, and only its name tells of what volume it may be
 }
 
 // Draft is a file that its maker renames when it is complete.
@@ -147,7 +151,7 @@ func rules(f Facts, v Volume) []rule {
 	switch {
 	case v.Busy:
 		return []rule{busy}
-	case f.StoreProblem != "":
+	case f.StoreProblem != "" || v.Silent:
 		return []rule{lastCallFailed}
 	case v.Fenced != "":
 		return []rule{fenced}

@@ -177,9 +177,15 @@ func TestFindingsAboutTheHost(t *testing.T) {
 		doctor.HostDrained:    func(f *doctor.Facts) { f.Drained = time.Hour },
 		doctor.HostGone:       func(f *doctor.Facts) { f.Hosts = []doctor.Host{{Name: "hostB", Age: 25 * time.Hour}} },
 		doctor.DeviceOfNone:   func(f *doctor.Facts) { f.Devices = []doctor.Device{{Path: "/dev/loop7", Volume: "v"}} },
-		doctor.TrashFull:      func(f *doctor.Facts) { f.Trash = 2 },
-		doctor.HalfMadeFile:   func(f *doctor.Facts) { f.Drafts = []doctor.Draft{{Path: "/p", Age: time.Hour}} },
-		doctor.StrayFile:      func(f *doctor.Facts) { f.Strays = []string{"/p"} },
+		doctor.DeviceSilent: func(f *doctor.Facts) {
+			f.Devices = []doctor.Device{{Path: "/dev/loop7", Volume: "v", File: "/far/v/image", Silent: true}}
+			broken := used() // as far as it was looked at
+			broken.Silent, broken.Mounted = true, false
+			f.Volumes = append(f.Volumes, broken)
+		},
+		doctor.TrashFull:    func(f *doctor.Facts) { f.Trash = 2 },
+		doctor.HalfMadeFile: func(f *doctor.Facts) { f.Drafts = []doctor.Draft{{Path: "/p", Age: time.Hour}} },
+		doctor.StrayFile:    func(f *doctor.Facts) { f.Strays = []string{"/p"} },
 	} {
 		f := facts()
 		change(&f)
@@ -220,5 +226,5 @@ func TestEveryFindingIsInTheManual(t *testing.T) {
 			assert.Contains(t, string(manual), "| `"+string(match[1])+"` |")
 		}
 	}
-	assert.Equal(t, 37, kinds)
+	assert.Equal(t, 38, kinds)
 }

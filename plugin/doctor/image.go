@@ -10,6 +10,7 @@ const (
 	DeviceLeft       Kind = "device-left"
 	DeviceElsewhere  Kind = "device-on-other-file"
 	DeviceOfNone     Kind = "device-without-volume"
+	DeviceSilent     Kind = "device-silent"
 )
 
 func wrongImage(_ Facts, v Volume) (Finding, bool) {
@@ -47,8 +48,14 @@ func deviceElsewhere(_ Facts, v Volume) (Finding, bool) {
 func examineDevices(f Facts) []Finding {
 	var found []Finding
 	for _, d := range f.Devices {
-		found = append(found, Finding{Kind: DeviceOfNone, Path: d.Path, What: fmt.Sprintf("%s shows the image of volume %s, which is gone", d.Path, d.Volume),
-			Why: "the space is used until it is let go of", Fix: "stop the processes that have it mounted or open"})
+		finding := Finding{Kind: DeviceOfNone, Path: d.Path, What: fmt.Sprintf("%s shows the image of volume %s, which is gone", d.Path, d.Volume),
+			Why: "the space is used until it is let go of", Fix: "stop the processes that have it mounted or open"}
+		if d.Silent {
+			finding = Finding{Kind: DeviceSilent, Path: d.Path, What: fmt.Sprintf("%s does not answer: the storage of its file %s hangs", d.Path, d.File),
+				Why: fmt.Sprintf("what uses it hangs, too, and so does a mount of a volume %s here; nothing else was looked at of such a volume", d.Volume),
+				Fix: "bring that storage back; if it is gone for good, stop the processes that have the device mounted or open, and unmount the storage by force"}
+		}
+		found = append(found, finding)
 	}
 	return found
 }

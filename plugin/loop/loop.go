@@ -51,7 +51,7 @@ func Attach(file *os.File, label string) (*Device, error) {
 		if err != nil {
 			return nil, fmt.Errorf("find a free loop device: %w", err)
 		}
-		d, err := bind(file, path(number), label)
+		d, err := bind(file, Path(number), label)
 		if !errors.Is(err, unix.EBUSY) {
 			return d, err
 		}
@@ -98,7 +98,7 @@ func open(device string) (*Device, error) {
 }
 
 // Open opens a device by its number; ErrFree if it is not bound.
-func Open(number int) (*Device, error) { return open(path(number)) }
+func Open(number int) (*Device, error) { return open(Path(number)) }
 
 // Close lets go of the device. The kernel frees it when nothing has it open or mounted any more.
 func (d *Device) Close() error { return d.file.Close() }
@@ -168,4 +168,5 @@ func Bound() (map[int]string, error) {
 	return bound, nil
 }
 
-func path(number int) string { return "/dev/loop" + strconv.Itoa(number) }
+// Path is the file of the device with a number.
+func Path(number int) string { return "/dev/loop" + strconv.Itoa(number) }
