@@ -19,10 +19,13 @@ import (
 	"mooring/test/cell"
 	"mooring/test/deploy"
 	"mooring/test/ledger"
-	"mooring/test/zookeeper"
 )
 
-const schedulerPort = "31100"
+const (
+	schedulerPort      = "31100"
+	coordinatorsKeeper = "127.0.1.254:2181"
+	coordinatorsUser   = "mooring:secret" // and password
+)
 
 // coordinators brings up a cell of its own whose plugins are coordinators, and returns their options file. Nothing of Mooring's is on
 // its hosts but the plugin.
@@ -32,8 +35,7 @@ func coordinators(t *testing.T, options string) (c *cell.Cell, file string) {
 	file = filepath.Join(config, "mooring", "scheduler.yaml")
 	require.NoError(t, os.Mkdir(filepath.Dir(file), 0o700))
 	require.NoError(t, os.WriteFile(file, []byte(options), 0o600))
-	const keeper = "127.0.1.254:2181"
-	masters := "zk://mooring:secret@" + keeper + "/mesos"
+	masters := "zk://" + coordinatorsUser + "@" + coordinatorsKeeper + "/mesos"
 
 	dir := cellDir + "-coordinators"
 	require.NoError(t, cell.Down(within(t), dir)) // what an interrupted run left
@@ -48,10 +50,7 @@ func coordinators(t *testing.T, options string) (c *cell.Cell, file string) {
 		Images: []string{filepath.Join(cacheDir, "elasticsearch-8.19.5.tar")},
 	})
 	require.NoError(t, err)
-	server, err := zookeeper.New(zookeeper.Options{Dir: t.TempDir(), Address: keeper, Prefix: []string{"nsenter", "--net=" + c.Switch}})
-	require.NoError(t, err)
-	require.NoError(t, server.Start()) // the plugins are up before it is
-	t.Cleanup(func() { require.NoError(t, server.Kill()) })
+	keeper(t, c, coordinatorsKeeper) // the plugins are up before it is
 	require.NoError(t, c.AnnounceMaster(within(t), masters))
 	return c, file
 }
@@ -76,12 +75,7 @@ func reread(t *testing.T, c *cell.Cell, file, options string) {
 	}
 	require.NoError(t, os.WriteFile(file, []byte(options), 0o600))
 	for h, pid := range before {
-		await(t, "another scheduler on "+h.Name, func() error {
-			if now := h.SchedulerPID(); now == pid || now == 0 {
-				return fmt.Errorf("it is process %d still", now)
-			}
-			return nil
-		})
+		awaitScheduler(t, h, pid)
 	}
 }
 
@@ -127,21 +121,37 @@ func status(t *testing.T, h *cell.Host) (string, error) {
 	return string(said), err
 }
 
+// stopPlugin disables the plugin whose scheduler leads, as an operator does before an upgrade, and returns the host of the next one. Then
+// the plugin is enabled again. A node of the host goes on meanwhile.
+func stopPlugin(t *testing.T, v *votes, leads *cell.Host) *cell.Host {
+	t.Helper()
+	other := v.succession(leads, givenBack, func() { docker(t, leads, "plugin", "disable", "--force", cell.PluginName) })
+	require.Zero(t, leads.SchedulerPID(), "the scheduler ends with its plugin")
+	docker(t, leads, "plugin", "enable", cell.PluginName)
+	awaitScheduler(t, leads, 0)
+	return other
+}
+
 // killPlugin kills the plugin whose scheduler leads, and returns the host of the next one. The scheduler does not outlive its plugin,
 // which comes back with another one.
-func killPlugin(t *testing.T, c *cell.Cell, leads *cell.Host) *cell.Host {
+func killPlugin(t *testing.T, v *votes, leads *cell.Host) *cell.Host {
 	t.Helper()
 	scheduler, driver := leads.SchedulerPID(), leads.PluginPID()
 	require.NotZero(t, driver)
-	require.NoError(t, unix.Kill(driver, unix.SIGKILL))
-	other := next(t, c, c.Hosts[leads.N%len(c.Hosts)], leads)
-	await(t, "the plugin's next scheduler", func() error {
-		if now := leads.SchedulerPID(); now == 0 || now == scheduler {
+	other := v.succession(leads, expired, func() { require.NoError(t, unix.Kill(driver, unix.SIGKILL)) })
+	awaitScheduler(t, leads, scheduler)
+	return other
+}
+
+// awaitScheduler waits until a host has a scheduler that is another process than before.
+func awaitScheduler(t *testing.T, h *cell.Host, before int) {
+	t.Helper()
+	await(t, "another scheduler on "+h.Name, func() error {
+		if now := h.SchedulerPID(); now == 0 || now == before {
 			return fmt.Errorf("process %d is its scheduler", now)
 		}
 		return nil
 	})
-	return other
 }
 
 // leadWithNode kills the scheduler that leads until one leads whose host has a node, and returns that host and the node's index.
@@ -167,8 +177,9 @@ func runs(t *testing.T, h *cell.Host, pattern string) bool {
 }
 
 // The plugin is installed on four hosts, with MESOS_MASTER and a file that says which image: three nodes form a cluster. The file is
-// changed, so that executors are no longer fetched, and all schedulers are started anew. The plugin of the one that leads is killed, then
-// the next one that leads, and others go on. Then the host of the one that leads is killed, and with it a node: another one brings the
+// changed, so that executors are no longer fetched, and all schedulers are started anew. The plugin of the one that leads is disabled, and
+// another one leads at once, since the first one gave its place back; the plugin of that one is killed, and the next one leads when
+// ZooKeeper has given it up. Schedulers are killed, too, and others go on. Then the host of the one that leads is killed, and with it a node: another one brings the
 // node back elsewhere, with everything acknowledged. An operator on any host is told that all is well.
 func TestStoryThePluginsAreTheWholeDeployment(t *testing.T) {
 	const options = `
@@ -201,7 +212,8 @@ java-option: ["-XX:-UseG1GC", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-X
 	reread(t, c, file, options+"executor-path: "+placedProgram+"\n")
 	var first *cell.Host
 	await(t, "a leader", func() (err error) { first, err = leader(t, c, c.Hosts[0]); return err })
-	dead, lost := leadWithNode(t, c, killPlugin(t, c, first), nodes)
+	v := watchVotes(t, c)
+	dead, lost := leadWithNode(t, c, killPlugin(t, v, stopPlugin(t, v, first)), nodes)
 	after, err := on(dead).AwaitNodes(within(t), 3)
 	require.NoError(t, err)
 	for i, n := range after {

@@ -8,7 +8,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"mooring/test/deploy"
-	"mooring/test/zookeeper"
 )
 
 const (
@@ -22,10 +21,7 @@ const (
 // on what an operator tells it.
 func TestStoryTwoSchedulersOneCluster(t *testing.T) {
 	ctx := within(t)
-	server, err := zookeeper.New(zookeeper.Options{Dir: t.TempDir(), Address: keeperAddress, Prefix: []string{"nsenter", "--net=" + shared.Switch}})
-	require.NoError(t, err)
-	require.NoError(t, server.Start())
-	t.Cleanup(func() { require.NoError(t, server.Kill()) })
+	keeper(t, shared, keeperAddress)
 
 	o := deploy.Options{Framework: "pair", Image: elasticsearch8, Nodes: 2, Flags: []string{schedulersKeeper}}
 	await(t, "ZooKeeper", func() error { // a scheduler that starts before it says so and ends
@@ -37,8 +33,9 @@ func TestStoryTwoSchedulersOneCluster(t *testing.T) {
 	})
 	first := deployed(t, o)
 	o.Listen = secondScheduler
-	o.Binary, err = filepath.Abs("../build/mooring")
+	binary, err := filepath.Abs("../build/mooring")
 	require.NoError(t, err)
+	o.Binary = binary
 	second := deploy.New(shared, o)
 	require.NoError(t, second.Start(ctx))
 	t.Cleanup(func() { require.NoError(t, second.Stop()) })

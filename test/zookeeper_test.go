@@ -24,11 +24,19 @@ func zooKeeperHosts(t *testing.T, hosts int) []*cell.Host {
 		Images: []string{filepath.Join(cacheDir, "elasticsearch-8.19.5.tar")},
 	})
 	require.NoError(t, err)
-	server, err := zookeeper.New(zookeeper.Options{Dir: t.TempDir(), Address: address, Prefix: []string{"nsenter", "--net=" + c.Switch}})
+	keeper(t, c, address)
+	return c.Hosts
+}
+
+// keeper starts a ZooKeeper in the network of a cell, which runs until the test ends, and returns its directory.
+func keeper(t *testing.T, c *cell.Cell, address string) string {
+	t.Helper()
+	dir := t.TempDir()
+	server, err := zookeeper.New(zookeeper.Options{Dir: dir, Address: address, Prefix: []string{"nsenter", "--net=" + c.Switch}})
 	require.NoError(t, err)
 	require.NoError(t, server.Start())
 	t.Cleanup(func() { require.NoError(t, server.Kill()) })
-	return c.Hosts
+	return dir
 }
 
 // Leases are in ZooKeeper, the data is elsewhere. A host that is cut off from ZooKeeper still reaches the data, so it must be

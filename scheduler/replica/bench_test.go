@@ -30,3 +30,21 @@ func BenchmarkLeaderDeath(b *testing.B) {
 		b.StartTimer()
 	}
 }
+
+// BenchmarkLeaderStop is the time from the order to the scheduler that leads to stop until the next one leads and is subscribed.
+func BenchmarkLeaderStop(b *testing.B) {
+	server, round := zookeeper.Run(b), 0
+	for b.Loop() {
+		b.StopTimer()
+		round++
+		p := newPair(b, server, fmt.Sprintf("/stop%d", round))
+		before, _ := p.master.Subscribed()
+		b.StartTimer()
+		p.first.signal(syscall.SIGTERM)
+		eventually(b, func() bool { n, now := p.master.Subscribed(); return now && n > before }, "the next one is subscribed")
+		b.StopTimer()
+		neverTwice(b, p.master, p.next)
+		p.next.signal(syscall.SIGKILL)
+		b.StartTimer()
+	}
+}

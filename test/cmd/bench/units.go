@@ -109,6 +109,7 @@ func (r *reader) scheduler() []Figure {
 		atMost("1,000 nodes reconciled by a scheduler that starts", "s", r.get("BenchmarkReconcile", "ns/op")/1e9, 1),
 		atMost("state of 1,000 nodes in ZooKeeper", "MB", r.get("BenchmarkStateInZooKeeper", "MB"), 1),
 		atMost("largest record of it", "bytes", r.get("BenchmarkStateInZooKeeper", "bytes/record"), 2048),
+		atMost("clean stop of the leading scheduler to the next one's subscription", "s", r.get("BenchmarkLeaderStop", "ns/op")/1e9, 1),
 		atMost("death of the leading scheduler to the next launch", "s", r.get("BenchmarkLeaderDeath", "ns/op")/1e9, 10),
 	}
 }
