@@ -26,7 +26,7 @@ func secretFile(t *testing.T, content string) string {
 }
 
 // A real master that wants to know who asks gets no framework without a secret, and none with a wrong one; the scheduler says what to
-// do. Once the right one is in its file it is registered, without a restart, and the secret is in nothing that anybody sees.
+// do. Once the right one is in its file it is registered, without a restart, and the secret is not in what the scheduler keeps.
 func TestStoryAMasterAsksWhoIsThere(t *testing.T) {
 	t.Parallel()
 	program := filepath.Join(t.TempDir(), "mooring")
@@ -52,6 +52,10 @@ func TestStoryAMasterAsksWhoIsThere(t *testing.T) {
 	ids, err := connected(master)
 	require.NoError(t, err)
 	assert.Equal(t, []string{c.FrameworkID}, ids)
+	kept, err := os.ReadFile(filepath.Join(state, "state.db"))
+	require.NoError(t, err)
+	assert.Contains(t, string(kept), c.FrameworkID)
+	assert.NotContains(t, string(kept), canary)
 }
 
 // awaitProblem waits until a scheduler says what is wrong.
