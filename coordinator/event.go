@@ -58,8 +58,8 @@ type Report struct {
 	Message string // in words
 	UUID    string // set if the sender waits for an acknowledgement (raw bytes)
 	Begun   bool   // with Pending: its executor has it, so a container of it may exist
-	Host    string // with Alive: this host's name in the words of its volume driver; empty: not known
-	Sizes   Sizes  // with Host: of the node's volumes
+	Host    string // with Pending or Alive: this host's name in the words of its volume driver; empty: not known
+	Sizes   Sizes  // with Alive and Host: of the node's volumes
 	Ready   bool   // with Alive: the node has joined a cluster
 	Cluster string // with Ready: UUID of that cluster
 

@@ -206,6 +206,9 @@ func (t *turn) launch(n *Node, g *Group, h *host) {
 		t.kill(t.task(*n))
 	}
 	n.Loose, n.Begun = n.mayRun(), false // until an executor there says otherwise
+	if n.Place.Agent != h.Agent {
+		n.On = ""
+	}
 	ports := pickPorts(h.Ports)
 	n.Epoch++ // a late report of the lost task must not match the new one
 	n.Place = g.place(&h.Offer, ports)

@@ -42,6 +42,10 @@ func (t *turn) current(n *Node, r Report) {
 	if r.Message != "" && r.Outcome != Alive {
 		n.Problem = r.Message
 	}
+	if r.Host != "" {
+		n.On = r.Host
+		t.speaks(r.Host)
+	}
 	switch r.Outcome {
 	case Pending:
 		n.Begun = n.Begun || r.Begun && n.Phase == Claimed
@@ -97,7 +101,6 @@ func (t *turn) holds(n *Node, r Report) {
 	if r.Host != "" {
 		n.Holder.Host, n.Sizes = r.Host, r.Sizes
 	}
-	t.speaks(r.Host)
 }
 
 // speaks takes back what was said of a host: one that tells of itself is not gone.

@@ -42,10 +42,10 @@ func (HostBeats) event()  {}
 
 // Host is the host that a node is or was last on, in the words of its volume driver; empty if it is not known.
 func (n Node) Host() string {
-	if n.Holder.Agent == "" || n.Holder.Agent != n.Place.Agent {
-		return ""
+	if n.On == "" && n.Holder.Agent != "" && n.Holder.Agent == n.Place.Agent {
+		return n.Holder.Host // it was there before
 	}
-	return n.Holder.Host
+	return n.On
 }
 
 // Watched are the hosts whose heartbeats matter, with the nodes on them: those of nodes that may run or would start there, and
@@ -58,7 +58,8 @@ func (s *State) Watched(now time.Time) map[string][]NodeID {
 	for i := range s.Nodes {
 		n := &s.Nodes[i]
 		host := n.Host()
-		if host != "" && !n.Holder.Gone && (n.Phase != Vacant || now.Sub(n.Since) < stickFor) {
+		gone := n.Holder.Gone && n.Holder.Host == host
+		if host != "" && !gone && (n.Phase != Vacant || now.Sub(n.Since) < stickFor) {
 			watched[host] = append(watched[host], n.ID)
 		}
 	}

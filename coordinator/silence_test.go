@@ -106,6 +106,45 @@ func TestANodeThatStartsOnASilentHostStartsElsewhere(t *testing.T) {
 	assert.Equal(t, []string{"1@a2/3"}, launches(s.offer("a1", "a2")))
 }
 
+func (s *script) starts(id coordinator.NodeID, host string) []coordinator.Action {
+	return s.report(id, coordinator.Pending, on(host), func(r *coordinator.Report) { r.Begun = true })
+}
+
+// The executor says where it is before the node's container is there.
+func TestAHostThatFallsSilentDuringTheFirstStartIsFound(t *testing.T) {
+	s := newScript(t, 2)
+	s.offer("a1", "a2")
+	assert.Empty(t, s.state.Watched(s.now))
+	s.starts(1, "h1")
+	assert.Equal(t, map[string][]coordinator.NodeID{"h1": {1}}, s.state.Watched(s.now))
+	assert.Zero(t, s.node(1).Holder, "the volumes may still be elsewhere")
+	s.silent("h1")
+	assert.Equal(t, []string{"1@a3/2"}, launches(s.offer("a1", "a3")))
+	assert.Empty(t, s.node(1).Host(), "of that one nothing is known yet")
+	assert.Equal(t, map[string][]coordinator.NodeID{"h1": nil}, s.state.Watched(s.now))
+	s.starts(1, "h3")
+	s.report(1, coordinator.Over, fault(coordinator.FaultNode, "failed"))
+	assert.Contains(t, s.state.Watched(s.now), "h3", "it is to start there again")
+	assert.Equal(t, []string{"1@a3/3"}, launches(s.after(2*time.Second).offer("a3")))
+	assert.Equal(t, "h3", s.node(1).Host(), "an agent stays on its host")
+}
+
+// Who had the volumes before stays known until the node runs: the next executor may have to free them.
+func TestANodeThatStartsElsewhereIsWatchedThoughItsHolderIsGone(t *testing.T) {
+	s := told(t, 1)
+	s.report(1, coordinator.Gone)
+	s.offer("a2")
+	s.starts(1, "h2")
+	assert.Equal(t, coordinator.Holder{Epoch: 1, Agent: "a1", Host: "h1", Gone: true}, s.node(1).Holder)
+	assert.Equal(t, map[string][]coordinator.NodeID{"h2": {1}}, s.state.Watched(s.now))
+	s.silent("h2")
+	got := of[coordinator.Launch](s.offer("a3"))
+	require.Len(t, got, 1)
+	assert.Equal(t, "h1", got[0].Task.Gone)
+	s.starts(1, "h1")
+	assert.False(t, s.node(1).Holder.Gone, "a host that tells of itself is not gone")
+}
+
 func TestANodeDoesNotWaitForAnAgentWhoseHostIsSilent(t *testing.T) {
 	s := told(t, 1)
 	s.report(1, coordinator.Over, fault(coordinator.FaultHost, "container was ended from outside"))

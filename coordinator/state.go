@@ -46,6 +46,7 @@ type Node struct {
 	Phase     Phase     `json:"phase"`
 	Since     time.Time `json:"since"` // when the phase began
 	Place     Place     `json:"place"`
+	On        string    `json:"on,omitempty"` // host at Place, in the words of its volume driver; empty: no executor there has told it yet
 	Intent    Intent    `json:"intent,omitempty"`
 	Begun     bool      `json:"begun,omitempty"`      // while Claimed: its executor has it, so a container of it may exist
 	Loose     bool      `json:"loose,omitempty"`      // a container that nobody accounts for may still run at Place

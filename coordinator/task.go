@@ -56,7 +56,7 @@ type RunReport struct {
 	Ready   bool   `json:"ready,omitempty"`   // the node has joined a cluster
 	Cluster string `json:"cluster,omitempty"` // UUID of that cluster
 	Version string `json:"version,omitempty"` // of Elasticsearch
-	Host    string `json:"host,omitempty"`    // this host's name in the words of its volume driver
+	Host    string `json:"host,omitempty"`    // this host's name in the words of its volume driver, from STARTING on
 	Sizes   Sizes  `json:"sizes,omitzero"`    // of the node's volumes, with Host
 	Fault   Fault  `json:"fault,omitempty"`   // of a failure
 }

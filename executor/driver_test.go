@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"mooring/coordinator"
+	"mooring/executor"
 )
 
 // fakeDriver is a volume driver that remembers what it was told, and what had happened before.
@@ -55,6 +56,62 @@ func TestTheHostsNameAndTheVolumesSizesAreToldWithEachRunningState(t *testing.T)
 	require.Equal(t, coordinator.RunReport{Host: "h7", Sizes: coordinator.Sizes{Data: 100}, Ready: true, Cluster: "U1", Version: "8.19.5"}, runReport(t, status))
 	require.Empty(t, d.calls(), "nobody is gone")
 	s.stop()
+}
+
+// held is a runtime that starts nothing before it is allowed to.
+type held struct {
+	executor.Runtime
+	allowed chan struct{}
+}
+
+func (h *held) Start(ctx context.Context, spec executor.Spec) (executor.Container, error) {
+	select {
+	case <-h.allowed:
+		return h.Runtime.Start(ctx, spec)
+	case <-ctx.Done():
+		return executor.Container{}, ctx.Err()
+	}
+}
+
+// A host that dies while its first node starts is found by its heartbeat, too.
+func TestTheHostsNameIsToldBeforeTheContainerIsThere(t *testing.T) {
+	s, _ := newDriverScene(t)
+	h := &held{s.runtime, make(chan struct{})}
+	s.using = h
+	s.start()
+	s.launch()
+	require.Equal(t, coordinator.RunReport{Host: "h7"}, runReport(t, s.agent.untilStates("STARTING")))
+	close(h.allowed)
+	s.agent.untilStates("STARTING RUNNING")
+	s.stop()
+}
+
+// mute is a driver that does not answer.
+type mute struct {
+	fakeDriver
+	asked chan struct{}
+}
+
+func (m *mute) About(ctx context.Context) (string, map[string]int64, error) {
+	select {
+	case m.asked <- struct{}{}:
+	default:
+	}
+	<-ctx.Done()
+	return "", nil, ctx.Err()
+}
+
+func TestADriverThatDoesNotAnswerHoldsUpNoOrder(t *testing.T) {
+	s := newScene(t)
+	m := &mute{asked: make(chan struct{}, 1)}
+	s.driver = m
+	s.start()
+	s.launch()
+	<-m.asked
+	s.kill(0)
+	s.agent.untilStates("STARTING KILLING KILLED")
+	require.NoError(t, s.end())
+	require.Empty(t, s.runtime.Calls())
 }
 
 func TestTheDriverHearsThatAHostIsGoneBeforeTheContainerStarts(t *testing.T) {

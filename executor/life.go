@@ -75,6 +75,8 @@ func (l *life) live(wanted context.Context) {
 	beating, stopBeats := context.WithCancel(wanted) // an order to stop ends them too: the node shall stop even if no word gets through
 	defer stopBeats()
 
+	l.last.Host, _ = l.about(wanted) // told before anything is begun: should this host die, its heartbeat says so
+	l.tell(report{state: mesos.TASK_STARTING, run: l.last})
 	container, err := l.begin(wanted)
 	if err == nil {
 		beats.Go(func() { l.beat(beating) })
@@ -93,6 +95,9 @@ func (l *life) live(wanted context.Context) {
 
 // begin brings the container of this launch to run, and ends one of an earlier launch first.
 func (l *life) begin(wanted context.Context) (Container, error) {
+	if wanted.Err() != nil {
+		return Container{}, wanted.Err() // while the driver was asked
+	}
 	found, err := l.find(wanted)
 	if err != nil {
 		return Container{}, err

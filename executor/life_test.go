@@ -76,7 +76,7 @@ func TestEngineIsDown(t *testing.T) {
 		q.runtime.Fail("find", errors.New("no Docker Engine answers at unix:///x"))
 		q.start()
 		last := q.end()
-		require.Equal(t, "LOST", q.states(), "an earlier launch may still run in that engine")
+		require.Equal(t, "STARTING LOST", q.states(), "an earlier launch may still run in that engine")
 		require.Equal(t, "cannot tell whether the container is gone: no Docker Engine answers at unix:///x", last.Text)
 		require.Equal(t, coordinator.FaultAgent, last.Run.Fault)
 	})
@@ -97,7 +97,7 @@ func TestEngineComesBack(t *testing.T) {
 		q.runtime.Fail("find", nil)
 		q.order(executor.Order("killed", time.Second))
 		q.end()
-		require.Equal(t, "RUNNING KILLING KILLED", q.states())
+		require.Equal(t, "STARTING RUNNING KILLING KILLED", q.states())
 	})
 }
 
@@ -110,7 +110,7 @@ func TestContainerCannotBeRemoved(t *testing.T) {
 			q.runtime.Fail(verb, errors.New(text))
 			q.order(executor.Order("killed", 7*time.Second))
 			last := q.end()
-			require.Equal(t, "RUNNING KILLING LOST", q.states())
+			require.Equal(t, "STARTING RUNNING KILLING LOST", q.states())
 			require.Equal(t, "cannot tell whether the container is gone: "+text, last.Text)
 		})
 	}
@@ -126,7 +126,7 @@ func TestContainerIsRemovedLate(t *testing.T) {
 		time.Sleep(10 * time.Second)
 		q.runtime.Fail("remove", nil)
 		q.end()
-		require.Equal(t, "RUNNING KILLING KILLED", q.states())
+		require.Equal(t, "STARTING RUNNING KILLING KILLED", q.states())
 	})
 }
 
@@ -140,7 +140,7 @@ func TestOrderBeforeTheStart(t *testing.T) {
 		synctest.Wait()
 		q.runtime.Fail("find", nil)
 		q.end()
-		require.Equal(t, "KILLING KILLED", q.states())
+		require.Equal(t, "STARTING KILLING KILLED", q.states())
 		require.Empty(t, q.runtime.Calls())
 	})
 }

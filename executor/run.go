@@ -170,7 +170,6 @@ func (e *executor) begin(ctx context.Context, info mesos.TaskInfo, task coordina
 		client: elasticsearch.NewClient(coordinator.Address(task.Place.Host, task.Place.HTTPPort), nil),
 	}
 	e.info, e.life, e.order = info, l, order
-	e.tell(ctx, report{state: mesos.TASK_STARTING})
 	workers.Go(func() {
 		defer order(nil)
 		l.live(wanted)

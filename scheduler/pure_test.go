@@ -96,6 +96,10 @@ func TestReportsCarryWhatTheExecutorSays(t *testing.T) {
 	assert.Equal(t, coordinator.Report{
 		At: at, Task: "es-1-2", Agent: "a1", Outcome: coordinator.Alive, UUID: "0123456789abcdef", Ready: true, Cluster: "uuid", Host: "h1",
 	}, report(s, at))
+	s.State = mesos.TASK_STARTING.Enum()
+	assert.Equal(t, coordinator.Report{
+		At: at, Task: "es-1-2", Agent: "a1", Outcome: coordinator.Pending, UUID: "0123456789abcdef", Begun: true, Host: "h1", Fault: coordinator.FaultNone,
+	}, report(s, at), "its host is told with the first status")
 	for source, begun := range map[mesos.TaskStatus_Source]bool{mesos.SOURCE_EXECUTOR: true, mesos.SOURCE_MASTER: false} {
 		assert.Equal(t, begun, report(&mesos.TaskStatus{State: mesos.TASK_STARTING.Enum(), Source: &source}, at).Begun, source)
 	}

@@ -24,9 +24,12 @@ func report(s *mesos.TaskStatus, at time.Time) coordinator.Report {
 	}
 	r.Draining = s.GetReason() == mesos.REASON_AGENT_DRAINING
 	r.Begun = r.Outcome == coordinator.Pending && fromExecutor(s)
+	if r.Outcome == coordinator.Alive || r.Outcome == coordinator.Pending {
+		r.Host = run.Host
+	}
 	switch {
 	case r.Outcome == coordinator.Alive:
-		r.Ready, r.Cluster, r.Host, r.Sizes = run.Ready, run.Cluster, run.Host, run.Sizes
+		r.Ready, r.Cluster, r.Sizes = run.Ready, run.Cluster, run.Sizes
 	case fromExecutor(s) && (s.GetState() == mesos.TASK_FAILED || s.GetState() == mesos.TASK_LOST): // it lost its container
 		r.Fault = run.Fault
 	default:

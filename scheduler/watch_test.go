@@ -95,6 +95,23 @@ func TestANodeOfASilentHostRunsElsewhereWhileMesosStillBelievesInIt(t *testing.T
 	assert.EqualValues(t, 2, r.node(1).Epoch)
 }
 
+// A host can die before the first node on it runs: its executor has said by then where it is.
+func TestAHostThatFallsSilentDuringAFirstStartIsFound(t *testing.T) {
+	r, p := newRig(t, 1), &pulse{}
+	r.options.Heartbeats, r.master.AutoRun = p.begin, false
+	r.agents(1, 1)
+	r.start()
+	r.eventually(func() bool { return r.node(1).Phase == coordinator.Claimed }, "it is launched")
+	r.see(p, nil, nil)
+	assert.Empty(t, p.asked)
+	r.master.Update("es-1-1", mesos.TASK_STARTING, []byte(`{"host":"h1"}`))
+	r.eventually(func() bool { return r.node(1).Host() == "h1" }, "its host is known")
+	r.see(p, map[string]coordinator.Sight{"h1": silentNow}, nil)
+	assert.Equal(t, map[string][]string{"h1": {"es1config", "es1data"}}, p.asked)
+	r.agents(2, 2)
+	r.eventually(func() bool { n := r.node(1); return n.Place.Agent == "agent-2" && n.Epoch == 2 }, "it is launched elsewhere")
+}
+
 func TestANodeWhoseVolumesNobodyTakesIsLeftAlone(t *testing.T) {
 	r, p := newWatchedRig(t, 1)
 	sight := silentNow
