@@ -15,8 +15,8 @@ import (
 	"mooring/scheduler"
 )
 
-// watching is how a scheduler begins to watch heartbeats, in a store's directory or in ZooKeeper. The latter does not say how volumes may be
-// taken over: there takeover is what is believed of all.
+// watching is how a scheduler begins to watch heartbeats, in a store's directory or in ZooKeeper. Takeover is what is believed there of volumes
+// whose leases do not say how they may be taken over.
 func watching(where string, takeover lease.Policy, log hclog.Logger) (func() scheduler.Heartbeats, error) {
 	if filepath.IsAbs(where) {
 		return observing(func() silence.Source { return silence.InFiles(where) }), nil

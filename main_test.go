@@ -189,6 +189,7 @@ func TestHeartbeatsAreLookedForWhereTheDriverHasThem(t *testing.T) {
 	require.ErrorContains(t, err, "volumes of driver rexray need not refuse a second writer")
 }
 
+// They say what is believed of leases that say nothing themselves.
 func TestOfTakeoverInZooKeeperTheOptionsAreBelieved(t *testing.T) {
 	for option, policy := range map[string]lease.Policy{"manual": lease.Manual, "never": lease.Never, "auto": lease.Auto, "nonsense": lease.Auto} {
 		line, err := parse(t, "scheduler", "--master=m:5050", "--image=e", "--external-volume-option=takeover="+option)

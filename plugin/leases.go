@@ -98,7 +98,7 @@ func (d *Driver) win(s *store.Store, v volume, current lease.Lease, verdict leas
 // take creates the lease after current.
 func (d *Driver) take(s *store.Store, v volume, current lease.Lease) (lease.Lease, error) {
 	next := current.Next(v.Name, d.self)
-	next.Unguarded = !d.guarded()
+	next.Unguarded, next.Takeover = !d.guarded(), policy(v.Volume).String()
 	next, err := d.leases(s).Create(current, next)
 	if err != nil {
 		return current, err

@@ -136,6 +136,9 @@ func TestAVolumeIsTakenAsItsPolicySays(t *testing.T) {
 			require.NoError(t, err)
 			assert.Contains(t, want, "takeover="+detail.Takeover)
 			assert.Contains(t, want, "takeover="+b.get(name).Status["takeover"].(string))
+			held, err := lease.Files{Volumes: filepath.Join(store, "mooring/volumes")}.Current(name)
+			require.NoError(t, err)
+			assert.Equal(t, detail.Takeover, held.Takeover, "who sees the lease alone knows, too")
 		}
 		order := admin.Order{Reason: "test", Force: true, EvenIfAlive: true}
 		for _, name := range []string{"manual", "class"} {

@@ -50,7 +50,7 @@ func coordinators(t *testing.T, options string) (c *cell.Cell, file string) {
 		Images: []string{filepath.Join(cacheDir, "elasticsearch-8.19.5.tar")},
 	})
 	require.NoError(t, err)
-	keeper(t, c, coordinatorsKeeper) // the plugins are up before it is
+	startKeeper(t, c, coordinatorsKeeper) // the plugins are up before it is
 	require.NoError(t, c.AnnounceMaster(within(t), masters))
 	return c, file
 }

@@ -21,7 +21,7 @@ const (
 // on what an operator tells it.
 func TestStoryTwoSchedulersOneCluster(t *testing.T) {
 	ctx := within(t)
-	keeper(t, shared, keeperAddress)
+	startKeeper(t, shared, keeperAddress)
 
 	o := deploy.Options{Framework: "pair", Image: elasticsearch8, Nodes: 2, Flags: []string{schedulersKeeper}}
 	await(t, "ZooKeeper", func() error { // a scheduler that starts before it says so and ends

@@ -2,6 +2,7 @@ package test
 
 import (
 	"context"
+	"os"
 	"path/filepath"
 	"testing"
 
@@ -9,27 +10,27 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"mooring/test/cell"
+	"mooring/test/deploy"
 	"mooring/test/zookeeper"
 )
 
-// zooKeeperHosts brings up a cell of its own, whose hosts keep leases in a ZooKeeper that is reached by the network only.
-func zooKeeperHosts(t *testing.T, hosts int) []*cell.Host {
+const keeper = "zk://mooring:secret@127.0.1.254:2181/mooring"
+
+// zooKeeperCell brings up a cell of its own, whose hosts keep leases in a ZooKeeper that is reached by the network only.
+func zooKeeperCell(t *testing.T, o cell.Options) *cell.Cell {
 	t.Helper()
-	const address = "127.0.1.254:2181"
 	dir := cellDir + "-zookeeper"
 	require.NoError(t, cell.Down(within(t), dir)) // what an interrupted run left
 	t.Cleanup(func() { require.NoError(t, cell.Down(context.Background(), dir)) })
-	c, err := cell.Up(within(t), dir, cell.Options{
-		Hosts: hosts, Plugin: "../build/plugin", Leases: "zk://mooring:secret@" + address + "/mooring", Fast: true,
-		Images: []string{filepath.Join(cacheDir, "elasticsearch-8.19.5.tar")},
-	})
+	o.Plugin, o.Leases, o.Images = "../build/plugin", keeper, []string{filepath.Join(cacheDir, "elasticsearch-8.19.5.tar")}
+	c, err := cell.Up(within(t), dir, o)
 	require.NoError(t, err)
-	keeper(t, c, address)
-	return c.Hosts
+	startKeeper(t, c, "127.0.1.254:2181")
+	return c
 }
 
-// keeper starts a ZooKeeper in the network of a cell, which runs until the test ends, and returns its directory.
-func keeper(t *testing.T, c *cell.Cell, address string) string {
+// startKeeper starts a ZooKeeper in the network of a cell, which runs until the test ends, and returns its directory.
+func startKeeper(t *testing.T, c *cell.Cell, address string) string {
 	t.Helper()
 	dir := t.TempDir()
 	server, err := zookeeper.New(zookeeper.Options{Dir: dir, Address: address, Prefix: []string{"nsenter", "--net=" + c.Switch}})
@@ -43,7 +44,7 @@ func keeper(t *testing.T, c *cell.Cell, address string) string {
 // stopped: its guard ends the container that writes the volume, another host takes over with every line there, and nothing is
 // written by the first host any more, not even when it is back.
 func TestStoryLeasesInZooKeeper(t *testing.T) {
-	hosts := zooKeeperHosts(t, 2)
+	hosts := zooKeeperCell(t, cell.Options{Hosts: 2, Fast: true}).Hosts
 	one, two := hosts[0], hosts[1]
 	await(t, "ZooKeeper", func() error { // the plugins are up before it is
 		_, err := one.Docker(within(t), shell("keeperdata", "true", "--rm")...)
@@ -75,4 +76,47 @@ func TestStoryLeasesInZooKeeper(t *testing.T) {
 		require.NoError(t, err)
 		assert.Empty(t, found, "no heartbeat lies in the store")
 	}
+}
+
+const orderedGroup = `
+groups:
+- name: ordered
+  nodes: 1
+  roles: [data]
+  volume-options: {takeover: manual}
+`
+
+// Heartbeats are in ZooKeeper, too, and Mesos takes its default 75 s and more. Two hosts die in the same moment. The scheduler sees it by
+// their heartbeats: the node of one comes back elsewhere; that of the other is left there, because its volumes' leases say that nobody takes
+// them by time. When their hosts are back, all nodes run, and everything acknowledged is there.
+func TestStorySilentHostsAreFoundByHeartbeatsInZooKeeper(t *testing.T) {
+	ctx := within(t)
+	c := zooKeeperCell(t, cell.Options{Hosts: 3})
+	groups := filepath.Join(t.TempDir(), "groups.yaml")
+	require.NoError(t, os.WriteFile(groups, []byte(orderedGroup), 0o600))
+	d := deployedIn(t, c, deploy.Options{Framework: "beats", Image: elasticsearch8, Nodes: 1, Flags: []string{"--heartbeats=" + keeper, "--groups=" + groups}})
+	nodes, err := d.AwaitNodes(ctx, 2)
+	require.NoError(t, err)
+	require.NoError(t, d.AwaitCluster(ctx, 2, "green"))
+	l := write(t, d, 2)
+	var hosts []*cell.Host
+	for _, n := range nodes {
+		h, err := c.At(n.Place.Host)
+		require.NoError(t, err)
+		hosts = append(hosts, h)
+	}
+
+	for _, h := range hosts {
+		require.NoError(t, h.Kill(ctx))
+	}
+	awaitStatus(t, d, "host "+hosts[0].Name+" is silent since", "Mesos still counts on its agent "+nodes[0].Place.Agent,
+		"host "+hosts[1].Name+" is silent since", "and the node stays there: volume beats2data is not taken over by time (takeover=manual)")
+	require.NoError(t, d.AwaitRelaunch(ctx, nodes[0]))
+
+	for _, h := range hosts {
+		require.NoError(t, h.Return(ctx))
+	}
+	awaitStatus(t, d, "\nall is well")
+	require.NoError(t, d.AwaitCluster(ctx, 2, "green"))
+	audit(t, l)
 }

@@ -38,6 +38,9 @@ type Lease struct {
 	State State `json:"state"`
 	// Unguarded says that nothing on the holder stops its writers when it is cut off.
 	Unguarded bool `json:"unguarded,omitempty"`
+	// Takeover names the policy by which others may take the volume, for those who see its lease alone. Empty: a plugin that did
+	// not say so yet.
+	Takeover string `json:"takeover,omitempty"`
 	// Taken is the epoch under which the volume was last taken from a host that had not given it back; 0 if it never was.
 	// Image is the epoch under which the volume's image file was made; 0 is the first one. All later leases keep both.
 	Taken uint64 `json:"taken,omitempty"`
@@ -46,7 +49,7 @@ type Lease struct {
 
 // Next is the lease that i creates after l.
 func (l Lease) Next(volume string, i Identity) Lease {
-	next := Lease{Volume: volume, Epoch: l.Epoch + 1, Identity: i, State: Held, Taken: l.Taken, Image: l.Image}
+	next := Lease{Volume: volume, Epoch: l.Epoch + 1, Identity: i, State: Held, Takeover: l.Takeover, Taken: l.Taken, Image: l.Image}
 	if l.Epoch > 0 && l.State != Released && l.Host != i.Host {
 		next.Taken = next.Epoch
 	}

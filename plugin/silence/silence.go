@@ -24,8 +24,8 @@ const (
 type Source interface {
 	// Leases is asked before each look. It fails if the place is away, or is another one than before.
 	Leases() (Leases, error)
-	// Policy says how a volume may be taken over.
-	Policy(volume string) (lease.Policy, error)
+	// Policy says how the volume of a lease may be taken over.
+	Policy(lease.Lease) (lease.Policy, error)
 }
 
 // Leases is what is read there; see plugin.Leases.
@@ -205,13 +205,15 @@ func (o *Observer) keeps(leases Leases, host string, volumes []string, still tim
 		if err != nil {
 			return nil, err
 		}
-		policy, err := o.source.Policy(volume)
+		if current.Host != host {
+			continue
+		}
+		policy, err := o.source.Policy(current)
 		if err != nil {
 			return nil, err
 		}
 		watched := lease.Watched{Still: min(still, o.watch.Age(current, o.clock()))}
-		verdict := lease.Decide(current, lease.Identity{}, watched, lease.Terms{After: o.after, Policy: policy})
-		if current.Host == host && verdict != lease.Take {
+		if verdict := lease.Decide(current, lease.Identity{}, watched, lease.Terms{After: o.after, Policy: policy}); verdict != lease.Take {
 			kept[volume] = why(current, verdict, policy)
 		}
 	}

@@ -56,7 +56,7 @@ func identity(host string) lease.Identity {
 func (s *scene) anew() { s.observer = silence.New(s, after, func() time.Duration { return s.now }) }
 
 func (s *scene) Leases() (silence.Leases, error)            { return s, s.away }
-func (s *scene) Policy(volume string) (lease.Policy, error) { return s.policies[volume], nil }
+func (s *scene) Policy(l lease.Lease) (lease.Policy, error) { return s.policies[l.Volume], nil }
 func (s *scene) Current(volume string) (lease.Lease, error) { return s.leases[volume], s.away }
 func (s *scene) Hosts() (names []string, err error) {
 	for host := range s.beats {

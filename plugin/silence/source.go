@@ -35,22 +35,22 @@ func (f *Files) Leases() (Leases, error) {
 }
 
 // Policy is what the store says of a volume.
-func (f *Files) Policy(volume string) (lease.Policy, error) {
-	v, err := f.store.Read(volume)
+func (f *Files) Policy(l lease.Lease) (lease.Policy, error) {
+	v, err := f.store.Read(l.Volume)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, store.ErrBlank) {
 		return lease.Auto, nil
 	}
 	return lease.Policy(v.Takeover), err
 }
 
-// Ensemble is ZooKeeper with the leases of one store, which alone does not say how volumes may be taken over.
+// Ensemble is ZooKeeper with the leases of one store.
 type Ensemble struct {
 	ensemble *zookeeper.Ensemble
 	policy   lease.Policy
 	leases   *zookeeper.Leases
 }
 
-// InZooKeeper are the leases of the only store in an ensemble. Volumes are taken over by policy, as far as anybody there knows.
+// InZooKeeper are the leases of the only store in an ensemble. Policy is that of volumes whose leases say nothing of it.
 func InZooKeeper(e *zookeeper.Ensemble, policy lease.Policy) *Ensemble {
 	return &Ensemble{ensemble: e, policy: policy}
 }
@@ -67,5 +67,14 @@ func (e *Ensemble) Leases() (Leases, error) {
 	return e.leases, nil
 }
 
-// Policy is the same for all volumes.
-func (e *Ensemble) Policy(string) (lease.Policy, error) { return e.policy, nil }
+// Policy is what the lease itself says.
+func (e *Ensemble) Policy(l lease.Lease) (lease.Policy, error) {
+	if l.Takeover == "" {
+		return e.policy, nil
+	}
+	policy, err := lease.ParsePolicy(l.Takeover)
+	if err != nil {
+		return policy, fmt.Errorf("lease of volume %s, epoch %d: %w", l.Volume, l.Epoch, err)
+	}
+	return policy, nil
+}

@@ -21,12 +21,18 @@ import (
 type beating interface {
 	Beat(lease.Heartbeat) (lease.Heartbeat, error)
 	Create(after, next lease.Lease) (lease.Lease, error)
+	Current(volume string) (lease.Lease, error)
 }
 
-// dies has host a stand still and b go on, and checks that a is called silent by one who watches the source, and what it keeps.
-func dies(t *testing.T, source silence.Source, place beating, kept string) {
+// dies has host a, whose lease says something of takeovers, stand still and b go on, and checks that a is called silent by one who
+// watches the source, and what it keeps.
+func dies(t *testing.T, source silence.Source, place beating, says, kept string) {
 	t.Helper()
-	_, err := place.Create(lease.Lease{}, lease.Lease{}.Next("v", identity("a")))
+	before, err := place.Current("v")
+	require.NoError(t, err)
+	next := before.Next("v", identity("a"))
+	next.Takeover = says
+	_, err = place.Create(before, next)
 	require.NoError(t, err)
 	_, err = place.Beat(lease.Heartbeat{Identity: identity("a"), Sequence: 1})
 	require.NoError(t, err)
@@ -40,6 +46,7 @@ func dies(t *testing.T, source silence.Source, place beating, kept string) {
 		require.Equal(t, now-time.Hour >= after, sights["a"].Silent)
 		require.NotContains(t, sights, "c")
 		if sights["a"].Silent {
+			assert.Equal(t, kept != "", sights["a"].Kept["v"] != "")
 			assert.Contains(t, sights["a"].Kept["v"], kept)
 		}
 		now += beat
@@ -57,9 +64,9 @@ func made(t *testing.T, takeover string) (dir string, s *store.Store) {
 
 func TestHeartbeatsInFiles(t *testing.T) {
 	dir, s := made(t, "")
-	dies(t, silence.InFiles(dir), s.Leases(), "")
+	dies(t, silence.InFiles(dir), s.Leases(), "", "")
 	dir, s = made(t, "manual")
-	dies(t, silence.InFiles(dir), s.Leases(), "takeover=manual")
+	dies(t, silence.InFiles(dir), s.Leases(), "", "takeover=manual")
 }
 
 func TestAStoreThatIsNotThereIsLookedForAndNeverMade(t *testing.T) {
@@ -112,7 +119,13 @@ func TestHeartbeatsInZooKeeper(t *testing.T) {
 
 	id := store.NewID()
 	require.NoError(t, e.Prepare(id))
-	dies(t, source, e.Leases(id), "takeover=manual")
+	dies(t, source, e.Leases(id), "", "takeover=manual")
+	for said, kept := range map[string]string{"auto": "", "manual": "takeover=manual", "never": "takeover=never"} {
+		source := silence.InZooKeeper(e, lease.Manual)
+		dies(t, source, e.Leases(id), said, kept)
+	}
+	_, err = source.Policy(lease.Lease{Volume: "v", Epoch: 7, Takeover: "soon"})
+	require.ErrorContains(t, err, `lease of volume v, epoch 7: takeover "soon" is unknown`)
 
 	require.NoError(t, e.Prepare(store.NewID()))
 	_, err = source.Leases()
