@@ -65,31 +65,37 @@ func (t *turn) current(n *Node, r Report) {
 // alive also takes back a node that was thought over: an operator may have declared an agent gone that was not.
 func (t *turn) alive(n *Node, r Report) {
 	if t.mute(n) {
+		t.hasJoined(n, r)
 		return
 	}
 	news := n.Phase != Running
 	t.enter(n, Running)
 	n.Loose = false // its executor has ended what an earlier one left there
 	t.holds(n, r)
+	switch {
+	case t.hasJoined(n, r):
+		n.Ready, n.Problem = true, ""
+		delete(t.state.Agents, n.Place.Agent)
+	case r.Ready:
+		t.hold(n, fmt.Sprintf("node is in cluster %s, the others are in %s", r.Cluster, t.state.ClusterUUID))
+	}
 	if news {
 		t.tell(*n, t.state.seeds())
 	}
-	if r.Ready {
-		t.joined(n, r)
-	}
 }
 
-// joined records that a node is part of a cluster. The first cluster seen is the only one the framework will ever have.
-func (t *turn) joined(n *Node, r Report) {
+// hasJoined records that a node was part of the framework's cluster, whatever became of it since. The first cluster seen is the only one
+// the framework will ever have.
+func (t *turn) hasJoined(n *Node, r Report) bool {
+	if !r.Ready {
+		return false
+	}
 	if t.state.ClusterUUID == "" {
 		t.state.ClusterUUID = r.Cluster
 	}
-	if r.Cluster != t.state.ClusterUUID {
-		t.hold(n, fmt.Sprintf("node is in cluster %s, the others are in %s", r.Cluster, t.state.ClusterUUID))
-		return
-	}
-	n.Ready, n.Joined, n.Problem = true, true, ""
-	delete(t.state.Agents, n.Place.Agent)
+	joined := r.Cluster == t.state.ClusterUUID
+	n.Joined = n.Joined || joined
+	return joined
 }
 
 // holds notes where the node's volumes are held.

@@ -189,5 +189,5 @@ func (t *turn) announce(seeds []string) {
 
 func (t *turn) tell(n Node, seeds []string) {
 	ref := t.task(n)
-	t.do(Seeds{Task: ref.Task, Agent: ref.Agent, Seeds: seeds})
+	t.do(Seeds{Task: ref.Task, Agent: ref.Agent, Seeds: seeds, Ask: !n.Ready})
 }

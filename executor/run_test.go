@@ -52,14 +52,21 @@ func TestLifeOfATask(t *testing.T) {
 	require.NoError(t, err)
 	require.Positive(t, beat)
 
-	s.agent.send(mesosexec.Event{Type: mesosexec.Event_MESSAGE, Message: &mesosexec.Event_Message{Data: []byte(`{"seeds":["10.0.0.1:9300"]}`)}})
+	message := func(text string) mesosexec.Event {
+		return mesosexec.Event{Type: mesosexec.Event_MESSAGE, Message: &mesosexec.Event_Message{Data: []byte(text)}}
+	}
+	s.agent.send(message(`{"seeds":["10.0.0.1:9300"]}`))
 	s.agent.until("seeds", func() bool {
 		seeds, ok, err := s.run.Seeds()
 		return err == nil && ok && len(seeds) == 1 && seeds[0] == "10.0.0.1:9300"
 	})
 
+	s.agent.send(message(`{"seeds":["10.0.0.1:9300"],"ask":true}`))
+	status = s.agent.untilStates("STARTING RUNNING RUNNING RUNNING")
+	require.Equal(t, coordinator.RunReport{Ready: true, Cluster: "U1", Version: "8.19.5"}, runReport(t, status), "said again")
+
 	s.kill(0)
-	status = s.agent.untilStates("STARTING RUNNING RUNNING KILLING KILLED")
+	status = s.agent.untilStates("STARTING RUNNING RUNNING RUNNING KILLING KILLED")
 	require.Equal(t, coordinator.FaultNone, runReport(t, status).Fault)
 	require.NoError(t, s.end())
 	require.Equal(t, []string{"start " + name, "stop " + name + " 7s", "remove " + name}, s.runtime.Calls())

@@ -1,6 +1,7 @@
 package scheduler_test
 
 import (
+	"bytes"
 	"net"
 	"strings"
 	"testing"
@@ -80,8 +81,13 @@ func TestUpdatesThatNobodyWaitsForAreNotAcknowledged(t *testing.T) {
 	r.eventually(func() bool { return r.master.Unacknowledged() == 0 }, "RUNNING is acknowledged")
 	r.master.LoseAgent("agent-1")
 	r.eventually(func() bool { return r.node(1).Phase == coordinator.Lost }, "node 1 is lost")
+	told := len(r.master.Calls(v1.Call_MESSAGE))
 	r.master.ReturnAgent("agent-1")
 	r.running(1)
+	r.eventually(func() bool {
+		messages := r.master.Calls(v1.Call_MESSAGE)
+		return len(messages) > told && bytes.Contains(messages[told].Message.Data, []byte(`"ask":true`))
+	}, "its executor is asked whether it has joined")
 	r.master.Update("es-1-1", mesos.TASK_RUNNING, []byte(`{"ready":true,"cluster":"uuid"}`))
 	r.eventually(func() bool { return r.node(1).Ready && r.master.Unacknowledged() == 0 }, "the executor says more")
 	assert.Len(t, r.master.Calls(v1.Call_ACKNOWLEDGE), 2, "one for each of the executor's own, none for what the master made up")
