@@ -62,8 +62,8 @@ func (p *placement) newChoice(g *Group) *choice {
 
 // learn notes what an offer says of the place of a node that runs: constraints that are new count what is there, too.
 func (c *choice) learn(n *Node) {
-	if len(c.counted) == 0 || len(c.counted) == 1 && c.counted[0].Kind == Spread {
-		return // its zone was noted when it was launched
+	if len(c.counted) == 0 {
+		return
 	}
 	for _, h := range c.placement.byAgent[n.Place.Agent] {
 		c.group.describe(&n.Place, &h.Offer)

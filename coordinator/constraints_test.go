@@ -188,6 +188,17 @@ func TestAConstraintThatIsNewCountsWhatIsThere(t *testing.T) {
 	assert.Equal(t, []string{"2@a3/1"}, launches(s.offers(with("a2", "rack:x"), with("a3", "rack:y"))))
 }
 
+func TestASpreadThatIsNewCountsWhatIsThere(t *testing.T) {
+	for _, before := range []string{"", "row"} {
+		s := newScript(t, 2)
+		s.rules.SpreadBy = before
+		s.offers(with("a1", "rack:x", "row:y"))
+		s.report(1, coordinator.Alive, ready("uuid"))
+		s.rules.SpreadBy = "rack"
+		assert.Equal(t, []string{"2@a3/1"}, launches(s.offers(with("a1", "rack:x"), with("a2", "rack:x"), with("a3", "rack:y"))))
+	}
+}
+
 func TestNodesStayInTheMastersRegion(t *testing.T) {
 	s := newScript(t, 2)
 	near, far := with("a1", "@region:here", "@zone:1"), with("a2", "@region:there", "@zone:2")
