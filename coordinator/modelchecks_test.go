@@ -1,6 +1,7 @@
 package coordinator_test
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -9,12 +10,15 @@ import (
 )
 
 // check holds one step against the invariants.
-func (h *history) check(before, after coordinator.State, e coordinator.Event, actions []coordinator.Action) {
-	h.checkNodes(before, after)
-	h.checkLaunches(before, after, actions)
-	h.checkOffers(e, actions)
+func (p *process) check(before, after coordinator.State, e coordinator.Event, actions []coordinator.Action) {
+	p.checkNodes(before, after)
+	p.checkGroups(before, after, e)
+	p.checkLaunches(before, after, actions)
+	p.checkPlaces(before, after, e, actions)
+	p.checkMoves(before, after, e, actions)
+	p.checkOffers(e, actions)
 	if r, is := e.(coordinator.Report); is {
-		h.checkReport(before, after, r, actions)
+		p.checkReport(before, after, r, actions)
 	}
 }
 
@@ -36,8 +40,8 @@ func (h *history) checkLaunches(before, after coordinator.State, actions []coord
 			continue
 		}
 		n := after.Nodes[l.Task.Node-1]
-		if was, is := before.Launched(), after.Launched(); is > was && is > after.Target {
-			h.fail("never more than the target: %d launched of %d", is, after.Target)
+		if was, is := launchedOf(before, n.Group), launchedOf(after, n.Group); is > was && is > after.TargetOf(n.Group) {
+			h.fail("no group has more nodes than its target: %d launched of %d, group %q", is, after.TargetOf(n.Group), n.Group)
 		}
 		switch {
 		case before.SilentHost(l.Task.Place.Agent) != "":
@@ -48,11 +52,6 @@ func (h *history) checkLaunches(before, after coordinator.State, actions []coord
 			h.fail("nothing is launched that the state to be saved does not say: %s, node %+v", l.Task.ID(), n)
 		case int(n.ID) <= len(before.Nodes) && n.Epoch <= before.Nodes[n.ID-1].Epoch:
 			h.fail("epochs only grow: node %d is launched at %d again", n.ID, n.Epoch)
-		}
-		for _, o := range after.Nodes {
-			if o.ID != n.ID && o.Phase != coordinator.Vacant && o.Place.Host == n.Place.Host {
-				h.fail("never two nodes on one host: %d and %d on %s", n.ID, o.ID, n.Place.Host)
-			}
 		}
 	}
 }
@@ -94,8 +93,8 @@ func (h *history) checkReport(before, after coordinator.State, r coordinator.Rep
 	if (acknowledged == 1) != (r.UUID != "") {
 		h.fail("a report is acknowledged if it asks for that: %s, %d times", r.Task, acknowledged)
 	}
-	id, epoch, _ := coordinator.ParseTaskID("es", r.Task)
-	if int(id) > len(before.Nodes) || before.Nodes[id-1].Epoch == epoch {
+	id, epoch, ours := coordinator.ParseTaskID("es", r.Task)
+	if !ours || int(id) > len(before.Nodes) || before.Nodes[id-1].Epoch == epoch {
 		return
 	}
 	was, is := before.Nodes[id-1], after.Nodes[id-1]
@@ -156,23 +155,52 @@ func (h *history) heal() {
 		t.alive = t.alive && !t.orphan // a node that sees no executor for a while ends by itself
 	}
 	for _, p := range h.schedulers {
-		p.up = true
+		p.rise()
 		p.looks()
 	}
 	h.tell("all trouble ends")
+	h.until("after all trouble everything wanted runs and nothing else", h.wrong)
+}
+
+// until lets time pass until nothing is wrong.
+func (h *history) until(what string, wrongs func() string) {
 	wrong := "nothing was looked at"
 	for round := 0; round < healing && wrong != "" && h.failure == ""; round++ {
 		h.counts.rounds++
 		h.now = h.now.Add(roundTime)
 		h.recover()
-		wrong = h.wrong()
+		wrong = wrongs()
 	}
 	if wrong != "" {
 		for _, n := range h.keeper.state.Nodes {
 			h.tell("%+v", n)
 		}
-		h.fail("after all trouble everything wanted runs and nothing else: %s", wrong)
+		h.fail("%s: %s", what, wrong)
 	}
+}
+
+// maintain has a host go down for maintenance while nothing else happens: its nodes leave if all others
+// have joined, as far as there is room for them.
+func (h *history) maintain() {
+	on := h.hosts[h.rng.IntN(len(h.hosts))]
+	if h.failure != "" || !on.up || h.keeper.state.Removal != coordinator.Installed {
+		return
+	}
+	h.until("nodes leave where maintenance begins", func() string {
+		p := h.leader()
+		on.leaves = false
+		h.announce(on) // again and again, as Mesos does
+		h.exchange()
+		for _, n := range h.keeper.state.Nodes {
+			if n.Phase == coordinator.Vacant || n.Place.Agent != on.agent.id {
+				continue
+			}
+			if host := h.roomFor(p, n); host != nil && len(h.keeper.state.Unwell()) == 0 {
+				return fmt.Sprintf("node %d is on %s, though there is room on %s", n.ID, on.name, host.name)
+			}
+		}
+		return h.wrong()
+	})
 }
 
 // recover is a round in which everybody does what there is to do, an operator, too.
@@ -183,7 +211,7 @@ func (h *history) recover() {
 		}
 	}
 	for _, p := range h.schedulers {
-		p.up = true
+		p.rise()
 		for p.conn != nil && p.conn.over != open {
 			p.listen()
 		}
@@ -218,39 +246,46 @@ func (h *history) wrong() string {
 			return "the framework is " + string(s.Removal)
 		}
 	}
+	p := h.leader()
 	current := map[string]bool{}
-	running := 0
-	for _, n := range s.Nodes {
-		if n.Phase != coordinator.Vacant {
-			running++
-			current[coordinator.TaskID("es", n.ID, n.Epoch)] = true
-		}
-		if n.Phase == coordinator.Claimed || n.Phase == coordinator.Lost {
+	for i, wanted := range s.Wanted() {
+		n := s.Nodes[i]
+		switch {
+		case n.Phase == coordinator.Claimed || n.Phase == coordinator.Lost:
 			return "node " + string(n.Phase)
+		case n.Phase == coordinator.Running && !wanted:
+			return fmt.Sprintf("node %d runs, and nobody wants it", n.ID)
+		case n.Phase == coordinator.Running && !n.Ready:
+			return fmt.Sprintf("node %d has joined, and the state does not say so", n.ID)
+		case n.Phase == coordinator.Running:
+			current[coordinator.TaskID("es", n.ID, n.Epoch)] = true
+		case wanted && p == nil:
+			return "nobody leads"
+		case wanted:
+			if host := h.roomFor(p, n); host != nil {
+				return fmt.Sprintf("node %d of group %q does not run, though there is room on %s", n.ID, n.Group, host.name)
+			}
 		}
-	}
-	able := 0
-	for _, host := range h.hosts {
-		if host.up {
-			able++
-		}
-	}
-	want := min(s.Target, able)
-	if s.Removal == coordinator.Uninstalled {
-		want = 0
-	}
-	if running != want {
-		return "the number of nodes"
 	}
 	for _, t := range h.tasks {
 		switch {
 		case t.alive != current[t.id]:
 			return "task " + t.id
-		case len(t.pending) > 0 && want > 0:
+		case len(t.pending) > 0 && s.Removal == coordinator.Installed:
 			return "a report that is not acknowledged"
 		}
 	}
 	return ""
+}
+
+// leader is the scheduler that leads, nil if none does.
+func (h *history) leader() *process {
+	for _, p := range h.schedulers {
+		if p.term == h.keeper.epoch {
+			return p
+		}
+	}
+	return nil
 }
 
 func (h *history) rounds(yes bool) int {

@@ -11,6 +11,7 @@ import (
 type host struct {
 	*history
 	name   string
+	cpus   int64 // thousandths
 	up     bool
 	cut    bool // off the master; its volume driver goes on
 	leaves bool // maintenance is announced
@@ -25,6 +26,8 @@ type agent struct {
 	host    *host
 	state   registration
 	refused time.Time // no offer of it before
+
+	attributes map[string]string
 }
 
 type registration int
@@ -44,6 +47,9 @@ type task struct {
 	node    coordinator.NodeID
 	epoch   uint64
 	agent   *agent
+	cpus    int64
+	memory  int64
+	ports   []int
 	gone    string // host that the executor was told is gone
 	listed  bool   // the master knows it
 	there   bool   // its executor runs, or its agent has words of it that were not acknowledged
@@ -74,7 +80,7 @@ func (h *history) agentOf(id string) *agent {
 func (h *host) boot() {
 	h.boots++
 	h.up, h.cut = true, false
-	h.agent = &agent{id: fmt.Sprintf("%s.%d", h.name, h.boots), host: h}
+	h.agent = &agent{id: fmt.Sprintf("%s.%d", h.name, h.boots), host: h, attributes: h.someAttributes()}
 	h.agents = append(h.agents, h.agent)
 }
 
@@ -157,6 +163,9 @@ func (t *task) say(o coordinator.Outcome, f coordinator.Fault) {
 	r := coordinator.Report{Task: t.id, Agent: t.agent.id, Outcome: o, Fault: f, UUID: fmt.Sprintf("%d/%d", o, t.numbers), Begun: o == coordinator.Pending}
 	if f == coordinator.FaultRefused {
 		r.Message = "data volume is empty"
+	}
+	if o == coordinator.Pending {
+		r.Host = t.agent.host.name
 	}
 	if o == coordinator.Alive {
 		r.Host, r.Ready, r.Cluster = t.agent.host.name, true, "uuid"

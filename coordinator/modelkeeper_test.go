@@ -78,6 +78,9 @@ func (k *keeper) commit(w write) ([]int, error) {
 // kept holds what is kept now against what was launched.
 func (k *keeper) kept() {
 	for _, n := range k.state.Nodes {
+		if of, known := k.groups[n.ID]; known && of != n.Group {
+			k.fail("an ID belongs to one group for ever: node %d is kept of %q, and was of %q", n.ID, n.Group, of)
+		}
 		if n.Epoch < k.launched[n.ID] {
 			k.fail("epochs only grow: node %d was launched at epoch %d, and is kept with %d", n.ID, k.launched[n.ID], n.Epoch)
 		}

@@ -25,9 +25,17 @@ type standing struct {
 }
 
 func (m *master) send(e coordinator.Event) {
-	if m.up && m.stream != nil {
-		m.stream.in = append(m.stream.in, e)
+	if !m.up || m.stream == nil {
+		return
 	}
+	if offers, is := e.(coordinator.Offers); is && len(m.stream.in) > 0 && m.chance(2) {
+		if before, is := m.stream.in[len(m.stream.in)-1].(coordinator.Offers); is { // they are made together
+			before.Offers = append(before.Offers, offers.Offers...)
+			m.stream.in[len(m.stream.in)-1] = before
+			return
+		}
+	}
+	m.stream.in = append(m.stream.in, e)
 }
 
 // hangUp ends the subscription. What was on its way to the scheduler may get lost.
@@ -45,7 +53,7 @@ func (m *master) hangUp(why ending) {
 
 func (m *master) subscribed(c *stream) {
 	m.stream, m.suppressed = c, c.suppressed
-	m.send(coordinator.Subscribed{FrameworkID: "f"})
+	m.send(coordinator.Subscribed{FrameworkID: "f", Region: m.region})
 	if c.suppressed && m.chance(2) {
 		c.out = append(c.out, coordinator.Revive{})
 	}
@@ -97,6 +105,10 @@ func (m *master) carryOut(call coordinator.Action) {
 		for _, a := range m.agents {
 			a.refused = time.Time{}
 		}
+	case coordinator.Seeds:
+		if t := m.task(c.Task); c.Ask && t != nil && m.reaches(t.agent) && t.alive && !t.orphan {
+			t.say(coordinator.Alive, coordinator.FaultNone)
+		}
 	case coordinator.Teardown:
 		m.tearDown()
 	}
@@ -122,9 +134,12 @@ func (m *master) launch(l coordinator.Launch) {
 	for _, id := range l.Offers {
 		on = m.takeOffer(id)
 	}
-	t := &task{history: m.history, id: l.Task.ID(), node: n, epoch: l.Task.Epoch, agent: on, gone: l.Task.Gone}
+	t := &task{history: m.history, id: l.Task.ID(), node: n, epoch: l.Task.Epoch, agent: on, gone: l.Task.Gone, cpus: l.CPUs, memory: l.MemoryMB, ports: l.Ports}
 	m.tasks = append(m.tasks, t)
 	m.counts.launches++
+	if m.grouped {
+		m.counts.grouped++
+	}
 	if on == nil {
 		t.agent = m.agentOf(l.Task.Place.Agent)
 		m.send(coordinator.Report{Task: t.id, Agent: t.agent.id, Outcome: coordinator.Absent, Fault: coordinator.FaultNone})
@@ -192,14 +207,31 @@ func (m *master) offer(a *agent) {
 		return
 	}
 	m.numbers++
-	o := coordinator.Offer{
-		ID: fmt.Sprintf("o%d", m.numbers), Agent: a.id, Host: a.host.name, CPUs: 3000, MemoryMB: 4096, Ports: ports, Unavailable: a.host.leaves,
-	}
+	o := m.free(a)
+	o.ID = fmt.Sprintf("o%d", m.numbers)
 	m.offers = append(m.offers, standing{o.ID, a})
 	m.send(coordinator.Offers{Offers: []coordinator.Offer{o}})
 }
 
-var ports = []coordinator.PortRange{{First: 9200, Last: 9399}}
+// free is what an agent has that no task uses.
+func (m *master) free(a *agent) coordinator.Offer {
+	o := coordinator.Offer{Agent: a.id, Host: a.host.name, CPUs: a.host.cpus, MemoryMB: 8192, Unavailable: a.host.leaves, Attributes: a.attributes}
+	var used []int
+	for _, t := range m.tasks {
+		if t.agent == a && (t.listed || t.there) {
+			o.CPUs, o.MemoryMB, used = o.CPUs-t.cpus, o.MemoryMB-t.memory, append(used, t.ports...)
+		}
+	}
+	first := 9200
+	slices.Sort(used)
+	for _, port := range append(used, 9400) {
+		if first < port {
+			o.Ports = append(o.Ports, coordinator.PortRange{First: first, Last: port - 1})
+		}
+		first = max(first, port+1)
+	}
+	return o
+}
 
 // lose gives an agent up that was not heard of.
 func (m *master) lose(a *agent) {

@@ -12,6 +12,7 @@ import (
 type process struct {
 	*history
 	name     string
+	rules    coordinator.Rules
 	up, done bool // done: the framework is uninstalled
 	session  int
 	term     int // 0: it stands by
@@ -45,6 +46,14 @@ func (p *process) crash() {
 	p.up, p.term, p.state, p.known = false, 0, coordinator.State{}, false
 	if len(p.schedulers) == 1 { // the file's lock goes with the process
 		p.keeper.expire(p.session)
+	}
+}
+
+// rise starts a scheduler, if it does not run, with what its operator has chosen by then.
+func (p *process) rise() {
+	if !p.up {
+		p.chooseAnew()
+		p.up, p.rules = true, p.history.rules
 	}
 }
 
@@ -168,6 +177,9 @@ func (p *process) take(events ...coordinator.Event) bool {
 		actions = append(actions, more...)
 	}
 	p.counts.steps += len(events)
+	if p.failure != "" {
+		return false
+	}
 	if p.actFirst {
 		p.act(actions)
 	}
@@ -190,6 +202,9 @@ func (p *process) take(events ...coordinator.Event) bool {
 		return false
 	}
 	p.state = next
+	for _, n := range next.Nodes {
+		p.groups[n.ID] = n.Group // it is kept and told
+	}
 	if p.faults && p.chance(30) {
 		p.crash()
 		return true
@@ -256,83 +271,4 @@ func (p *process) speak(count int) {
 		}
 		p.master.carryOut(call)
 	}
-}
-
-// step is that of the rules, unless something is broken on purpose.
-func (p *process) step(s coordinator.State, e coordinator.Event) (coordinator.State, []coordinator.Action) {
-	rules := p.rules
-	if p.crowded {
-		rules.MaxPerHost = 2
-	}
-	if p.trusting {
-		rules.Fencing = true
-	}
-	if r, is := e.(coordinator.Report); is {
-		e = p.misread(s, r)
-	}
-	if _, is := e.(coordinator.Offers); is && p.beyondTarget {
-		s.Target++
-		after, actions := rules.Step(s, e)
-		after.Target--
-		return after, actions
-	}
-	seen := s
-	if p.deaf {
-		seen.Silent = nil
-	}
-	after, actions := rules.Step(seen, e)
-	if p.deaf && after.Silent == nil {
-		after.Silent = s.Silent
-	}
-	return p.spoil(after, actions)
-}
-
-// misread is a report as it is understood when something is broken.
-func (p *process) misread(s coordinator.State, r coordinator.Report) coordinator.Report {
-	id, epoch, _ := coordinator.ParseTaskID("es", r.Task)
-	if p.anyEpoch && int(id) <= len(s.Nodes) && epoch < s.Nodes[id-1].Epoch {
-		r.Task = coordinator.TaskID("es", id, s.Nodes[id-1].Epoch)
-	}
-	if p.silenceIsDeath && (r.Outcome == coordinator.Unsure || r.Outcome == coordinator.Away) {
-		r.Outcome = coordinator.Over
-	}
-	return r
-}
-
-// spoil breaks what the rules decided.
-func (p *process) spoil(s coordinator.State, actions []coordinator.Action) (coordinator.State, []coordinator.Action) {
-	if p.forgetsLoose {
-		for i := range s.Nodes {
-			s.Nodes[i].Loose = false
-		}
-	}
-	var kept []coordinator.Action
-	for _, a := range actions {
-		switch b := a.(type) {
-		case coordinator.Launch:
-			if p.sameEpoch && b.Task.Epoch > 1 {
-				b.Task.Epoch--
-				s.Nodes[b.Task.Node-1].Epoch--
-				a = b
-			}
-		case coordinator.Reconcile:
-			if p.neverAsks {
-				continue
-			}
-		case coordinator.Revive:
-			if p.neverRevives {
-				continue
-			}
-		case coordinator.Kill:
-			if id, epoch, _ := coordinator.ParseTaskID("es", b.Task); p.spares && int(id) <= len(s.Nodes) && epoch < s.Nodes[id-1].Epoch {
-				continue
-			}
-		case coordinator.Decline:
-			if p.keepsOffers {
-				continue
-			}
-		}
-		kept = append(kept, a)
-	}
-	return s, kept
 }

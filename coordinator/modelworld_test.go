@@ -3,7 +3,6 @@ package coordinator_test
 import (
 	"fmt"
 	"math/rand/v2"
-	"slices"
 	"time"
 
 	"mooring/coordinator"
@@ -16,9 +15,12 @@ type history struct {
 	rng     *rand.Rand
 	now     time.Time
 	fencing bool // the volumes refuse a second writer
+	grouped bool // there are groups of nodes, constraints, and hosts that differ
 	faults  bool // something may still go wrong
 
-	rules      coordinator.Rules
+	rules      coordinator.Rules // that a scheduler starts with
+	perHost    int               // nodes on one host at most
+	region     string            // of masters
 	keeper     keeper
 	master     master
 	schedulers []*process
@@ -29,6 +31,7 @@ type history struct {
 
 	launched map[coordinator.NodeID]uint64 // the highest epoch that the master was asked for
 	claimed  map[launch]coordinator.Place  // all that was ever kept
+	groups   map[coordinator.NodeID]string // of each node that somebody knows to be kept
 
 	failure string
 	story   func(format string, args ...any)
@@ -43,7 +46,7 @@ type launch struct {
 
 // counts tell whether the histories are about something.
 type counts struct {
-	histories, steps, launches, terms, subscriptions, failovers, fenced, unheard, late, uninstalled, rounds int
+	histories, steps, launches, terms, subscriptions, failovers, fenced, unheard, late, uninstalled, rounds, grouped, moves int
 }
 
 func (c *counts) add(o counts) {
@@ -58,24 +61,35 @@ func (c *counts) add(o counts) {
 	c.late += o.late
 	c.uninstalled += o.uninstalled
 	c.rounds += o.rounds
+	c.grouped += o.grouped
+	c.moves += o.moves
 }
 
-// newHistory is a cluster of four to six hosts and one to five nodes, with one scheduler and a file, or two and ZooKeeper.
+// newHistory is a cluster of four to six hosts and one to five nodes, or some in groups, with one scheduler and a file, or two and ZooKeeper.
 func newHistory(seed uint64, b broken) *history {
-	h := &history{broken: b, rng: rand.New(rand.NewPCG(seed, 0)), now: t0, faults: true, launched: map[coordinator.NodeID]uint64{}, claimed: map[launch]coordinator.Place{}}
+	h := &history{broken: b, rng: rand.New(rand.NewPCG(seed, 0)), now: t0, faults: true, launched: map[coordinator.NodeID]uint64{}, claimed: map[launch]coordinator.Place{},
+		groups: map[coordinator.NodeID]string{}}
 	h.counts.histories = 1
 	h.fencing = !h.chance(3)
-	h.rules = coordinator.Rules{CPUs: 1000, MemoryMB: 1024, Fencing: h.fencing}
-	h.keeper = keeper{history: h, state: coordinator.NewState("es", 1+h.rng.IntN(5))}
+	h.grouped = h.chance(2)
+	nodes := 1 + h.rng.IntN(5)
+	if h.grouped {
+		h.perHost, h.region, nodes = 1+h.rng.IntN(2), []string{"", "here"}[h.rng.IntN(2)], h.rng.IntN(4)
+	}
+	h.rules = h.choose()
+	h.keeper = keeper{history: h, state: coordinator.NewState("es", nodes)}
 	h.keeper.versions = make([]int, 1+len(h.keeper.state.Nodes))
 	h.master = master{history: h, up: true}
 	for i := range 4 + h.rng.IntN(3) {
-		host := &host{history: h, name: fmt.Sprintf("h%d", i)}
+		host := &host{history: h, name: fmt.Sprintf("h%d", i), cpus: 3000}
+		if h.grouped && h.chance(3) {
+			host.cpus = 1500
+		}
 		h.hosts = append(h.hosts, host)
 		host.boot()
 	}
 	for i := range 1 + min(1, h.rng.IntN(4)) {
-		h.schedulers = append(h.schedulers, &process{history: h, name: string(rune('a' + i)), up: true})
+		h.schedulers = append(h.schedulers, &process{history: h, name: string(rune('a' + i)), up: true, rules: h.rules})
 	}
 	return h
 }
@@ -107,6 +121,9 @@ func (h *history) play() {
 		h.happen()
 	}
 	h.heal()
+	if h.chance(4) {
+		h.maintain()
+	}
 }
 
 // happen lets one thing happen. Most of the time that is what there is to do.
@@ -190,10 +207,14 @@ func (h *history) operate(p *process) {
 	if p.term == 0 || p.done {
 		return
 	}
-	node := coordinator.NodeID(1 + h.rng.IntN(6))
+	node := coordinator.NodeID(1 + h.rng.IntN(max(5, len(p.state.Nodes))+1))
 	switch h.rng.IntN(12) {
 	case 0, 1, 2:
-		p.take(coordinator.Scale{Target: h.rng.IntN(6)})
+		scale := coordinator.Scale{Target: h.rng.IntN(6)}
+		if h.grouped && !h.chance(3) {
+			scale = coordinator.Scale{Target: h.rng.IntN(4), Group: modelGroups[h.rng.IntN(len(modelGroups))]}
+		}
+		p.take(scale)
 	case 3, 4:
 		p.take(coordinator.Order{Node: node, Intent: coordinator.Restart})
 	case 5, 6:
@@ -217,140 +238,6 @@ func (h *history) forgive(p *process, node coordinator.NodeID) {
 		}
 	}
 	p.take(coordinator.Forgive{Node: node})
-}
-
-func (h *history) schedulerFails(p *process) {
-	switch h.rng.IntN(5) {
-	case 0:
-		if p.up {
-			p.crash()
-		} else {
-			p.up = true
-		}
-	case 1:
-		if len(h.schedulers) > 1 { // whether it lives or not: it knows nothing of that yet
-			h.tell("the session of scheduler %s is over", p.name)
-			h.keeper.expire(p.session)
-		}
-	case 2:
-		p.looks()
-	case 3:
-		if h.master.stream != nil {
-			h.tell("the subscription breaks")
-			h.master.hangUp(cutOff)
-		}
-	default:
-		p.up = true
-		p.lead()
-	}
-}
-
-func (h *history) keeperFails() {
-	if h.chance(2) {
-		h.keeper.arrive()
-		return
-	}
-	h.keeper.away = !h.keeper.away
-}
-
-func (h *history) masterFails() {
-	if h.master.up && h.chance(2) {
-		h.master.failover(!h.chance(4))
-	} else {
-		h.master.up = true
-	}
-}
-
-func (h *history) hostFails(on *host) {
-	switch h.rng.IntN(9) {
-	case 0:
-		on.die()
-	case 1, 2:
-		if !on.up && !on.gone {
-			on.boot()
-		}
-	case 3:
-		on.cut = !on.cut
-	case 4:
-		if !on.up || on.cut || h.chance(4) {
-			h.master.lose(on.agent)
-		}
-	case 5:
-		h.someTask(on, func(t *task) { t.end(h.someFault()) })
-	case 6:
-		h.someTask(on, (*task).lose)
-	case 7:
-		h.announce(on)
-	case 8:
-		h.tellOfDeath(on)
-	}
-}
-
-func (h *history) someTask(on *host, do func(*task)) {
-	for _, t := range h.tasks {
-		if t.alive && t.agent.host == on {
-			do(t)
-			return
-		}
-	}
-}
-
-// announce tells that a host goes down for maintenance, or takes that back.
-func (h *history) announce(on *host) {
-	if on.leaves = !on.leaves; on.leaves {
-		h.numbers++
-		h.master.send(coordinator.Maintenance{Notices: []coordinator.Notice{{
-			ID: fmt.Sprintf("n%d", h.numbers), Agent: on.agent.id, Window: coordinator.Window{Start: h.now.Add(time.Minute)},
-		}}})
-	}
-}
-
-// tellOfDeath has somebody say what became of a host: schedulers hear when its heartbeat stands still, and when it beats again; an operator
-// sees to it that a dead one never comes back.
-func (h *history) tellOfDeath(on *host) {
-	switch {
-	case h.fencing && !h.chance(3):
-		for _, p := range h.schedulers {
-			p.hears(on)
-		}
-	case !on.up && !on.gone && h.fewGone() && h.master.up:
-		h.markGone(on)
-	}
-}
-
-// hears tells a leading scheduler of a heartbeat. One that stands still is that of a host which is dead or has fenced itself.
-func (p *process) hears(of *host) {
-	if p.term == 0 || p.done {
-		return
-	}
-	if _, silent := p.state.Silent[of.name]; silent {
-		if of.up {
-			p.take(coordinator.HostBeats{Host: of.name})
-		}
-		return
-	}
-	for _, t := range p.tasks {
-		if t.agent.host == of {
-			t.end(coordinator.FaultHost)
-			t.alive = false
-		}
-	}
-	p.take(coordinator.HostSilent{Host: of.name, Since: p.now.Add(-20 * time.Second)})
-}
-
-func (h *history) fewGone() bool {
-	return !slices.ContainsFunc(h.hosts, func(o *host) bool { return o.gone })
-}
-
-func (h *history) markGone(on *host) {
-	h.tell("%s is marked gone", on.name)
-	on.gone, on.agent.state = true, gone
-	for _, t := range h.tasks {
-		if t.listed && t.agent == on.agent {
-			t.listed = false
-			h.master.send(coordinator.Report{Task: t.id, Agent: on.agent.id, Outcome: coordinator.Gone})
-		}
-	}
 }
 
 // dated is an event that happens now.
