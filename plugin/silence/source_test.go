@@ -119,6 +119,8 @@ func TestHeartbeatsInZooKeeper(t *testing.T) {
 
 	id := store.NewID()
 	require.NoError(t, e.Prepare(id))
+	_, err = source.Leases()
+	require.ErrorContains(t, err, "no host has beaten yet")
 	dies(t, source, e.Leases(id), "", "takeover=manual")
 	for said, kept := range map[string]string{"auto": "", "manual": "takeover=manual", "never": "takeover=never"} {
 		source := silence.InZooKeeper(e, lease.Manual)
@@ -127,9 +129,17 @@ func TestHeartbeatsInZooKeeper(t *testing.T) {
 	_, err = source.Policy(lease.Lease{Volume: "v", Epoch: 7, Takeover: "soon"})
 	require.ErrorContains(t, err, `lease of volume v, epoch 7: takeover "soon" is unknown`)
 
-	require.NoError(t, e.Prepare(store.NewID()))
-	_, err = source.Leases()
-	require.NoError(t, err, "it knows its store by now")
+	other := store.NewID()
+	require.NoError(t, e.Prepare(other))
+	anew := silence.InZooKeeper(e, lease.Auto)
+	_, err = anew.Leases()
+	require.NoError(t, err, "the other one was never used: hosts that make a store at once leave such")
+	_, err = e.Leases(other).Beat(lease.Heartbeat{Identity: identity("a"), Sequence: 1})
+	require.NoError(t, err)
+	for _, known := range []silence.Source{source, anew} {
+		_, err = known.Leases()
+		require.NoError(t, err, "it knows its store by now")
+	}
 	_, err = silence.InZooKeeper(e, lease.Auto).Leases()
 	require.ErrorContains(t, err, "there are leases of 2 stores")
 	one, err := ensemble.Parse("zk://me:secret@" + address.String()[len("zk://"):] + "/" + id)

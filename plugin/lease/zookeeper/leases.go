@@ -71,7 +71,8 @@ func (e *Ensemble) Leases(store string) *Leases {
 }
 
 // Only are the leases of the only store below the address' path, for one who does not know the store. With several stores the
-// path must end in the UUID of one of them.
+// path must end in the UUID of one of them. What is left of a store that was never used does not count: when hosts make their store
+// in the same moment, each makes room for its leases, and one store comes to be.
 func (e *Ensemble) Only() (*Leases, error) {
 	if isID(path.Base(e.Path())) {
 		one := e.Leases("")
@@ -86,15 +87,37 @@ func (e *Ensemble) Only() (*Leases, error) {
 		return nil, fmt.Errorf("look for leases in ZooKeeper at %s: %w", e, err)
 	}
 	stores := slices.DeleteFunc(names, func(name string) bool { return !isID(name) })
+	if len(stores) == 0 {
+		return nil, fmt.Errorf("there are no leases in ZooKeeper at %s: give the address that hosts have as LEASES", e)
+	}
+	if stores, err = e.used(stores); err != nil {
+		return nil, err
+	}
 	switch len(stores) {
 	case 0:
-		return nil, fmt.Errorf("there are no leases in ZooKeeper at %s: give the address that hosts have as LEASES", e)
+		return nil, fmt.Errorf("no host has beaten yet in ZooKeeper at %s: start Mooring's plugin on the hosts", e)
 	case 1:
 		return e.Leases(stores[0]), nil
 	}
 	slices.Sort(stores)
 	return nil, fmt.Errorf("there are leases of %d stores in ZooKeeper at %s: add to the address the UUID of the one that is meant, such as %s/%s",
 		len(stores), e, e, stores[0])
+}
+
+// used are those stores in which a host has ever beaten.
+func (e *Ensemble) used(stores []string) ([]string, error) {
+	var used []string
+	for _, name := range stores {
+		l := e.Leases(name)
+		hosts, err := l.children(l.root + "/hosts")
+		if err != nil && !errors.Is(err, zk.ErrNoNode) {
+			return nil, fmt.Errorf("look for hosts in ZooKeeper at %s: %w", e, err)
+		}
+		if len(hosts) > 0 {
+			used = append(used, name)
+		}
+	}
+	return used, nil
 }
 
 // isID tells whether a name is that of a store.
