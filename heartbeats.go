@@ -15,11 +15,11 @@ import (
 	"mooring/scheduler"
 )
 
-// watching is how a scheduler begins to watch heartbeats, in a store's directory or in ZooKeeper. Takeover is what is believed there of volumes
-// whose leases do not say how they may be taken over.
-func watching(where string, takeover lease.Policy, log hclog.Logger) (func() scheduler.Heartbeats, error) {
+// heartbeatsIn is how heartbeats and leases are found, in a store's directory or in ZooKeeper. Takeover is what is believed there of volumes
+// whose leases do not say how they may be taken over. What is returned makes one for each who looks.
+func heartbeatsIn(where string, takeover lease.Policy, log hclog.Logger) (func() silence.Source, error) {
 	if filepath.IsAbs(where) {
-		return observing(func() silence.Source { return silence.InFiles(where) }), nil
+		return func() silence.Source { return silence.InFiles(where) }, nil
 	}
 	if !strings.Contains(where, "://") {
 		return nil, errors.New("use an absolute path, the directory that the volume driver has as store.source, or zk://…, the address that it has as LEASES")
@@ -29,11 +29,11 @@ func watching(where string, takeover lease.Policy, log hclog.Logger) (func() sch
 		return nil, err
 	}
 	e := &zookeeper.Ensemble{Conn: ensemble.New(address, ensemble.Options{Setting: "--heartbeats", Log: log})}
-	return observing(func() silence.Source { return silence.InZooKeeper(e, takeover) }), nil
+	return func() silence.Source { return silence.InZooKeeper(e, takeover) }, nil
 }
 
-// observing is how a scheduler begins to watch heartbeats in whatever place.
-func observing(source func() silence.Source) func() scheduler.Heartbeats {
+// watching is how a scheduler begins to watch heartbeats in whatever place.
+func watching(source func() silence.Source) func() scheduler.Heartbeats {
 	return func() scheduler.Heartbeats { return silence.New(source(), plugin.DefaultTakeAfter, plugin.BootTime) }
 }
 

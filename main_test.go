@@ -184,6 +184,7 @@ func TestHeartbeatsAreLookedForWhereTheDriverHasThem(t *testing.T) {
 		require.NoError(t, err)
 		first := o.Heartbeats()
 		assert.NotSame(t, first, o.Heartbeats(), "each begins to watch anew")
+		assert.NotNil(t, line.Scheduler.leases, "they are shown")
 	}
 	_, err := parse(t, "scheduler", "--master=m:5050", "--image=e", "--heartbeats=/mnt/shared", "--external-volume-driver=rexray")
 	require.ErrorContains(t, err, "volumes of driver rexray need not refuse a second writer")

@@ -92,6 +92,7 @@ func writeStatus(w io.Writer, s api.Status) {
 		fmt.Fprintln(w)
 	}
 	writeNodes(w, s.Nodes)
+	writeVolumes(w, s.VolumeList)
 	for _, h := range s.Silent {
 		fmt.Fprintf(w, "\nhost %s (agent %s) is silent for %s\n", h.Host, strings.Join(h.Agents, ", "), since(h.Since))
 	}
@@ -122,32 +123,10 @@ func writeNodes(w io.Writer, nodes []api.Node) {
 		}
 		return ""
 	}
-	fmt.Fprintf(w, "NODE\t%sEPOCH\tPHASE\tFOR\tHOST\tAGENT\tVOLUMES\tHELD BY\tWAITS\n", group("GROUP"))
+	fmt.Fprintf(w, "NODE\t%sEPOCH\tPHASE\tFOR\tHOST\tAGENT\tWAITS\n", group("GROUP"))
 	for _, n := range nodes {
-		fmt.Fprintf(w, "%d\t%s%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", n.ID, group(cmp.Or(n.Group, coordinator.DefaultGroup)), n.Epoch, phase(n), since(n.Since), orDash(n.Place.Host), orDash(n.Place.Agent),
-			volumesOf(n), orDash(holderOf(n)), n.Waits)
+		fmt.Fprintf(w, "%d\t%s%d\t%s\t%s\t%s\t%s\t%s\n", n.ID, group(cmp.Or(n.Group, coordinator.DefaultGroup)), n.Epoch, phase(n), since(n.Since), orDash(n.Place.Host), orDash(n.Place.Agent), n.Waits)
 	}
-}
-
-// volumesOf are the node's volumes, with their sizes as far as they are known.
-func volumesOf(n api.Node) string {
-	var all []string
-	for _, name := range n.Volumes {
-		all = append(all, name+sizeOf(n, name, "(%s)"))
-	}
-	return strings.Join(all, ",")
-}
-
-// sizeOf is the size of a node's volume, formatted; empty if it is not known.
-func sizeOf(n api.Node, name, format string) string {
-	bytes := n.Sizes.Config
-	if strings.HasSuffix(name, string(coordinator.Data)) {
-		bytes = n.Sizes.Data
-	}
-	if bytes == 0 {
-		return ""
-	}
-	return fmt.Sprintf(format, size(bytes))
 }
 
 // phase is the node's phase and what an operator wants of it.
@@ -176,24 +155,6 @@ func since(t time.Time) string {
 	return d.Round(time.Second).String()
 }
 
-// holderOf is who had the node's volumes last: the host in the words of its driver, as far as it is known.
-func holderOf(n api.Node) string {
-	h := n.Holder
-	name := h.Host
-	if name == "" && h.Agent != "" {
-		name = "agent " + h.Agent
-	}
-	switch {
-	case name == "":
-		return ""
-	case h.Gone:
-		return name + ", gone for good"
-	case n.Phase == coordinator.Vacant:
-		return ""
-	}
-	return name
-}
-
 type nodesCommand struct {
 	Node          int `arg:"" optional:"" help:"Show everything about this one."`
 	operatorFlags `embed:""`
@@ -210,7 +171,11 @@ func (c *nodesCommand) Run(ctx context.Context, k *kong.Context) error {
 		if err != nil {
 			return err
 		}
-		return show(k.Stdout, c.JSON, n, func(w io.Writer) { writeNode(w, n) })
+		volumes, err := asked.Volumes(ctx)
+		if err != nil {
+			return err
+		}
+		return show(k.Stdout, c.JSON, n, func(w io.Writer) { writeNode(w, n, volumes) })
 	}
 	nodes, err := asked.Nodes(ctx)
 	if err != nil {
@@ -219,15 +184,13 @@ func (c *nodesCommand) Run(ctx context.Context, k *kong.Context) error {
 	return show(k.Stdout, c.JSON, nodes, func(w io.Writer) { writeNodes(w, nodes) })
 }
 
-func writeNode(w io.Writer, n api.Node) {
+func writeNode(w io.Writer, n api.Node, volumes api.VolumeList) {
 	rows := [][2]string{
 		{"node", fmt.Sprint(n.ID)}, {"name", n.Name}, {"group", n.Group}, {"phase", phase(n)}, {"since", n.Since.Format("2006-01-02 15:04:05 MST")},
 		{"epoch", fmt.Sprint(n.Epoch)}, {"task", n.Task}, {"version", n.Version}, {"host", n.Place.Host}, {"agent", n.Place.Agent},
 		{"HTTP", address(n.Place.Host, n.Place.HTTPPort)}, {"transport", address(n.Place.Host, n.Place.TransportPort)}, {"zone", n.Place.Zone},
 	}
-	for _, name := range n.Volumes {
-		rows = append(rows, [2]string{"volume", name + sizeOf(n, name, ", %s") + heldBy(n)})
-	}
+	rows = append(rows, volumeRows(volumes, n.ID)...)
 	rows = append(rows, [2]string{"waits", n.Waits}, [2]string{"latest failure", n.Problem})
 	for _, row := range rows {
 		if row[1] != "" {
@@ -241,13 +204,6 @@ func address(host string, port int) string {
 		return ""
 	}
 	return coordinator.Address(host, port)
-}
-
-func heldBy(n api.Node) string {
-	if h := holderOf(n); h != "" {
-		return fmt.Sprintf(", held by %s (epoch %d of the node)", h, n.Holder.Epoch)
-	}
-	return ""
 }
 
 type scaleCommand struct {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"io"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -55,18 +56,25 @@ func TestOrdersToAScheduler(t *testing.T) {
 	_, address := serveScheduler(t)
 	t.Setenv("MOORING_SCHEDULER", address)
 	const table = "" +
-		"NODE  EPOCH  PHASE   FOR    HOST      AGENT  VOLUMES                  HELD BY  WAITS\n" +
-		"1     3      ready   1h30m  10.0.0.1  a1     es1config,es1data(100g)  hostA    \n" +
-		"2     0      vacant  -      -         -      es2config,es2data        -        no offer fits: 3 with less than 2 ports\n"
+		"NODE  EPOCH  PHASE   FOR    HOST      AGENT  WAITS\n" +
+		"1     3      ready   1h30m  10.0.0.1  a1     \n" +
+		"2     0      vacant  -      -         -      no offer fits: 3 with less than 2 ports\n"
+	const volumes = "\n" +
+		"VOLUME     NODE  SIZE  HOLDER  EPOCH  STATE\n" +
+		"es1config  1     -     hostA   -      in use, as its node told\n" +
+		"es1data    1     100g  hostA   -      in use, as its node told\n" +
+		"es2config  2     -     -       -      never used\n" +
+		"es2data    2     -     -       -      never used\n" +
+		"holders are as nodes told when they were launched: with --heartbeats the scheduler reads the leases themselves\n"
 	for _, row := range []struct {
 		args      []string
 		want, err string
 	}{
-		{[]string{"status"}, "framework es (id-1) at Mesos master m1:5050: 1 of 2 nodes are ready\n\n" + table +
+		{[]string{"status"}, "framework es (id-1) at Mesos master m1:5050: 1 of 2 nodes are ready\n\n" + table + volumes +
 			"\nnode 2: no offer fits: 3 with less than 2 ports\n  to do: give Mesos agents that fit, or want fewer nodes (`mooring scale`)\n", "not all is well"},
 		{[]string{"nodes"}, table, ""},
 		{[]string{"nodes", "2"}, "" +
-			"node    2\nname    es2\nphase   vacant\nsince   0001-01-01 00:00:00 UTC\nepoch   0\nvolume  es2config\nvolume  es2data\n" +
+			"node    2\nname    es2\nphase   vacant\nsince   0001-01-01 00:00:00 UTC\nepoch   0\nvolume  es2config, never used\nvolume  es2data, never used\n" +
 			"waits   no offer fits: 3 with less than 2 ports\n", ""},
 		{[]string{"nodes", "7"}, "", "node 7: there are nodes 1 to 2"},
 		{[]string{"scale", "3"}, "3 nodes are wanted; nodes that are stopped for that keep their volumes\n", ""},
@@ -126,7 +134,44 @@ func TestANodeInAllDetail(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, ""+
 		"node       1\nname       es1\nphase      ready\nsince      2026-01-02 03:04:05 UTC\nepoch      3\ntask       es-1-3\nhost       10.0.0.1\nagent      a1\n"+
-		"HTTP       10.0.0.1:9200\ntransport  10.0.0.1:9300\nvolume     es1config, held by hostA (epoch 3 of the node)\nvolume     es1data, 100g, held by hostA (epoch 3 of the node)\n", out)
+		"HTTP       10.0.0.1:9200\ntransport  10.0.0.1:9300\nvolume     es1config, in use, as its node told: host hostA\nvolume     es1data, 100g, in use, as its node told: host hostA\n", out)
+}
+
+func TestVolumesAreShownByTheirLeases(t *testing.T) {
+	leased := func(name, holder, state string) api.Volume {
+		return api.Volume{Name: name, Node: 1, Size: 1 << 30, Holder: holder, Epoch: 5, State: state, Source: api.FromLease}
+	}
+	for name, c := range map[string]struct {
+		list api.VolumeList
+		want string
+	}{
+		"two holders": {api.VolumeList{LeasesRead: time.Now(), Volumes: []api.Volume{leased("es1config", "hostA", "held"), leased("es1data", "hostB", "unattended")}}, "" +
+			"VOLUME     NODE  SIZE  HOLDER  EPOCH  STATE\n" +
+			"es1config  1     1g    hostA   5      held\n" +
+			"es1data    1     1g    hostB   5      unattended\n"},
+		"nobody": {api.VolumeList{LeasesRead: time.Now(), Volumes: []api.Volume{leased("es1config", "", "released"), {Name: "es1data", Node: 1, Source: api.FromLease}}}, "" +
+			"VOLUME     NODE  SIZE  HOLDER  EPOCH  STATE\n" +
+			"es1config  1     1g    -       5      released\n" +
+			"es1data    1     -     -       -      never held\n"},
+		"old": {api.VolumeList{LeasesRead: time.Now().Add(-time.Minute), LeasesError: "the store does not answer", Volumes: []api.Volume{leased("es1data", "hostB", "held")}}, "" +
+			"VOLUME   NODE  SIZE  HOLDER  EPOCH  STATE\n" +
+			"es1data  1     1g    hostB   5      held\n" +
+			"leases could not be read now (the store does not answer): these are of 1m0s ago\n"},
+		"none": {api.VolumeList{LeasesError: "there is no store", Volumes: []api.Volume{{Name: "es1data", Node: 1, Holder: "hostA", State: "last used", Source: api.FromNode}}}, "" +
+			"VOLUME   NODE  SIZE  HOLDER  EPOCH  STATE\n" +
+			"es1data  1     -     hostA   -      last used, as its node told\n" +
+			"leases could not be read (there is no store): holders are as nodes told when they were launched\n"},
+		"one unreadable": {api.VolumeList{LeasesRead: time.Now(), Volumes: []api.Volume{{Name: "es1data", Node: 1, Source: api.FromNode, Error: "no permission"}}}, "" +
+			"VOLUME   NODE  SIZE  HOLDER  EPOCH  STATE\n" +
+			"es1data  1     -     -       -      its lease could not be read: no permission\n"},
+	} {
+		var out bytes.Buffer
+		require.NoError(t, show(&out, false, nil, func(w io.Writer) { writeVolumes(w, c.list) }))
+		assert.Equal(t, "\n"+c.want, out.String(), name)
+	}
+	unguarded := leased("es1data", "hostA", "held")
+	unguarded.Unguarded = true
+	assert.Equal(t, [][2]string{{"volume", "es1data, 1g, held, unguarded: host hostA, epoch 5"}}, volumeRows(api.VolumeList{Volumes: []api.Volume{unguarded, {Name: "es2data", Node: 2}}}, 1))
 }
 
 func TestTimesForPeople(t *testing.T) {

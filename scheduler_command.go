@@ -17,6 +17,7 @@ import (
 	"mooring/coordinator"
 	"mooring/elasticsearch"
 	"mooring/internal/ensemble"
+	"mooring/plugin/silence"
 	"mooring/scheduler"
 	"mooring/scheduler/api"
 	"mooring/scheduler/groups"
@@ -48,6 +49,8 @@ type schedulerCommand struct {
 
 	masterAccess `embed:""`
 	apiAccess    `embed:""`
+
+	leases api.Leases // found where heartbeats are; nil without these
 
 	Nodes      int               `help:"Elasticsearch nodes at the very first start; later the API sets it." default:"3" aliases:"elasticsearchNodes"`
 	CPUs       float64           `help:"CPUs of a node." name:"cpus" default:"1" aliases:"elasticsearchCpu"`
@@ -103,7 +106,7 @@ func (c *schedulerCommand) Validate() error {
 	check(c.Advertise != advertiseAuto || c.Zookeeper != "", "advertise auto: it needs --zookeeper; use host:port")
 	if c.Heartbeats != "" {
 		check(c.fencing(), "heartbeats: volumes of driver %s need not refuse a second writer, so a silent host says nothing: leave them out, or give --fencing=true", c.VolumeDriver)
-		_, err := watching(c.Heartbeats, c.takeover(), nil)
+		_, err := heartbeatsIn(c.Heartbeats, c.takeover(), nil)
 		check(err == nil, "heartbeats: %w", err)
 	}
 	_, _, err = net.SplitHostPort(c.Listen)
@@ -147,7 +150,7 @@ func (c *schedulerCommand) Run(ctx context.Context, logger hclog.Logger) (err er
 		return err
 	}
 	defer closing(kept, &err)
-	handler, err := api.Handler(s, api.Options{Access: c.access(), Log: logger.Named("api")})
+	handler, err := api.Handler(s, api.Options{Access: c.access(), Leases: c.leases, Log: logger.Named("api")})
 	if err != nil {
 		return err
 	}
@@ -193,10 +196,11 @@ func (c *schedulerCommand) options(logger hclog.Logger) (scheduler.Options, erro
 		ExecutorPath: c.ExecutorPath, DockerHost: c.DockerHost, DriverState: c.DriverState, Log: logger,
 	}
 	if c.Heartbeats != "" {
-		var err error
-		if o.Heartbeats, err = watching(c.Heartbeats, c.takeover(), logger.Named("heartbeats")); err != nil {
+		source, err := heartbeatsIn(c.Heartbeats, c.takeover(), logger.Named("heartbeats"))
+		if err != nil {
 			return o, err
 		}
+		o.Heartbeats, c.leases = watching(source), silence.NewLeased(source())
 	}
 	c.give(&o)
 	return o, errors.Join(o.CheckSecrets(), c.access().Check())

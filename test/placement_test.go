@@ -153,10 +153,10 @@ func TestStoryAnExecutorIsKilledUnderItsNode(t *testing.T) {
 }
 
 // A host is cut off while it goes on writing: its volumes stay its own, and its node is given to nobody else who could write
-// them, until it is back.
+// them, until it is back. An operator is told who holds what, also while the node waits and has no host.
 func TestStoryACutHostKeepsItsVolumes(t *testing.T) {
 	ctx := within(t)
-	d := deployed(t, deploy.Options{Framework: "cut", Image: elasticsearch8, Nodes: 3})
+	d := deployed(t, deploy.Options{Framework: "cut", Image: elasticsearch8, Nodes: 3, Flags: []string{"--heartbeats=" + shared.Store}})
 	nodes, err := d.AwaitNodes(ctx, 3)
 	require.NoError(t, err)
 	l := write(t, d, 3)
@@ -170,6 +170,10 @@ func TestStoryACutHostKeepsItsVolumes(t *testing.T) {
 		return err
 	})
 	assert.Contains(t, docker(t, h, "ps", "--filter", "label=mooring.framework=cut", "--format", "{{.Names}}"), "cut-3")
+	told := awaitStatus(t, d, "VOLUME ")
+	assert.Regexp(t, `\ncut3data +3 +100g +`+h.Name+` +1 +held\n`, told)
+	assert.Regexp(t, `\ncut3config +3 +- +`+h.Name+` +1 +held\n`, told)
+	assert.NotContains(t, told, "told")
 	require.NoError(t, h.Join(ctx))
 	require.NoError(t, d.AwaitRelaunch(ctx, nodes[2]))
 	require.NoError(t, d.AwaitCluster(ctx, 3, "green"))

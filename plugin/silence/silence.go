@@ -1,5 +1,6 @@
 // Package silence tells which hosts are silent, for one who watches heartbeats without holding a lease: whoever decides where
-// containers go. It decides nothing about leases: a host is silent when package lease would let another one take its volumes.
+// containers go. It decides nothing about leases: a host is silent when package lease would let another one take its volumes. To
+// the same one it tells who holds volumes.
 package silence
 
 import (
@@ -26,6 +27,8 @@ type Source interface {
 	Leases() (Leases, error)
 	// Policy says how the volume of a lease may be taken over.
 	Policy(lease.Lease) (lease.Policy, error)
+	// Size says how large a volume may become, in bytes; 0: without a limit of its own, or not known here.
+	Size(volume string) (int64, error)
 }
 
 // Leases is what is read there; see plugin.Leases.

@@ -57,6 +57,7 @@ func (s *scene) anew() { s.observer = silence.New(s, after, func() time.Duration
 
 func (s *scene) Leases() (silence.Leases, error)            { return s, s.away }
 func (s *scene) Policy(l lease.Lease) (lease.Policy, error) { return s.policies[l.Volume], nil }
+func (s *scene) Size(string) (int64, error)                 { return 0, nil }
 func (s *scene) Current(volume string) (lease.Lease, error) { return s.leases[volume], s.away }
 func (s *scene) Hosts() (names []string, err error) {
 	for host := range s.beats {

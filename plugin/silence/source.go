@@ -43,6 +43,15 @@ func (f *Files) Policy(l lease.Lease) (lease.Policy, error) {
 	return lease.Policy(v.Takeover), err
 }
 
+// Size is what the store says of a volume, 0 if it has no limit of its own.
+func (f *Files) Size(volume string) (int64, error) {
+	v, err := f.store.Read(volume)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, store.ErrBlank) {
+		return 0, nil
+	}
+	return int64(v.Size), err
+}
+
 // Ensemble is ZooKeeper with the leases of one store.
 type Ensemble struct {
 	ensemble *zookeeper.Ensemble
@@ -78,3 +87,6 @@ func (e *Ensemble) Policy(l lease.Lease) (lease.Policy, error) {
 	}
 	return policy, nil
 }
+
+// Size is not known there.
+func (e *Ensemble) Size(string) (int64, error) { return 0, nil }

@@ -45,6 +45,7 @@ type Scheduler interface {
 type Options struct {
 	Binary string       // served to agents; "" means the running program
 	Access Access       // who may use it
+	Leases Leases       // of volumes; nil: only what nodes tell is known of who holds them
 	Log    hclog.Logger // nil is silent
 }
 
@@ -52,6 +53,7 @@ type server struct {
 	scheduler Scheduler
 	binary    string
 	access    Access
+	leases    Leases
 	log       hclog.Logger
 	client    http.RoundTripper // to the scheduler that leads
 }
@@ -68,7 +70,7 @@ func Handler(s Scheduler, o Options) (http.Handler, error) {
 		}
 		o.Binary = path
 	}
-	api := &server{scheduler: s, binary: o.Binary, access: o.Access, log: o.Log, client: newTransport()}
+	api := &server{scheduler: s, binary: o.Binary, access: o.Access, leases: o.Leases, log: o.Log, client: newTransport()}
 	mux := http.NewServeMux()
 	for pattern, handle := range map[string]func(*http.Request) (any, error){
 		"GET /v1/cluster":                    api.cluster,
@@ -79,6 +81,7 @@ func Handler(s Scheduler, o Options) (http.Handler, error) {
 		"GET /v1/groups/{group}":             api.group,
 		"PUT /v1/groups/{group}":             api.scaleGroup,
 		"GET " + statusPath:                  api.status,
+		"GET /v1/volumes":                    api.volumes,
 		"GET /v1/nodes":                      api.nodes,
 		"GET /v1/nodes/{id}":                 api.node,
 		"POST /v1/nodes/{id}/{verb}":         api.order,

@@ -28,6 +28,7 @@ type Status struct {
 	Groups      []Group   `json:"groups,omitempty"`  // if there are others than the default one
 	Problems    []Problem `json:"problems"`
 	Nodes       []Node    `json:"nodes"`
+	VolumeList
 }
 
 // Silent is a host whose heartbeat stands still. Nothing is launched there.
@@ -43,7 +44,7 @@ type Problem struct {
 	Do   string             `json:"do"`
 }
 
-func (a *server) status(*http.Request) (any, error) {
+func (a *server) status(r *http.Request) (any, error) {
 	v, err := a.view()
 	if err != nil {
 		return nil, err
@@ -64,6 +65,7 @@ func (a *server) status(*http.Request) (any, error) {
 			s.Ready++
 		}
 	}
+	s.VolumeList = a.volumesOf(r.Context(), v)
 	return s, nil
 }
 

@@ -84,6 +84,12 @@ func (c *Client) Nodes(ctx context.Context) ([]api.Node, error) {
 	return answer, c.call(ctx, http.MethodGet, "/v1/nodes", nil, &answer)
 }
 
+// Volumes returns the volumes of all nodes, and who holds them.
+func (c *Client) Volumes(ctx context.Context) (api.VolumeList, error) {
+	var answer api.VolumeList
+	return answer, c.call(ctx, http.MethodGet, "/v1/volumes", nil, &answer)
+}
+
 // Node returns one node.
 func (c *Client) Node(ctx context.Context, id int) (api.Node, error) {
 	var answer api.Node
