@@ -29,6 +29,7 @@ type pluginCommand struct {
 	ConfigDir string `help:"Directory that the classes file is looked for in." default:"/config" placeholder:"DIR"`
 	Classes   string `help:"File with settings by volume name; it is read again when it changes, and need not exist." default:"mooring/classes.yaml" env:"CLASSES" placeholder:"FILE"`
 	Leases    string `help:"Where leases and heartbeats are kept: files (in the store) or zk://user:password@host:2181,host:2181/path." default:"files" env:"LEASES" placeholder:"PLACE"`
+	Metrics   string `help:"Address on which anybody who reaches it may ask for /metrics, /healthz and /readyz, HOST:PORT or :PORT. Default: none." env:"METRICS" placeholder:"HOST:PORT"`
 	Master    string `help:"Be a coordinator, too: place where Mesos masters announce themselves, zk://user:password@host:2181,host:2181/path. Of the hosts whose plugins have it one leads. Default: no." name:"mesos-master" env:"MESOS_MASTER" placeholder:"zk://…"`
 	Scheduler string `help:"File with the options of the coordinator, those of mooring scheduler, below --config-dir; it is read again when it changes." name:"scheduler-file" default:"mooring/scheduler.yaml" placeholder:"FILE"`
 	Shared    string `help:"Whether other hosts see the store: auto (by its file system), true or false." enum:"auto,true,false" default:"auto" env:"SHARED"`
@@ -46,7 +47,7 @@ func (c *pluginCommand) Run(ctx context.Context, line *commandLine, logger hclog
 	}
 	config := plugin.Config{
 		StoreDir: c.StoreDir, StateDir: c.StateDir, MountRoot: c.MountRoot, Socket: c.Socket,
-		ClassesFile: below(c.ConfigDir, c.Classes), Host: c.Host, BootID: c.BootID, Shared: plugin.Sharing(c.Shared), Leases: c.Leases, Log: logger.Named("plugin"),
+		ClassesFile: below(c.ConfigDir, c.Classes), Host: c.Host, BootID: c.BootID, Shared: plugin.Sharing(c.Shared), Leases: c.Leases, Metrics: c.Metrics, Log: logger.Named("plugin"),
 		Guard:  &guard.Client{Command: []string{binary, "guard"}, Leases: c.Leases, Log: logger.Named("plugin")},
 		Binary: runningProgram,
 	}

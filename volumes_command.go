@@ -65,6 +65,9 @@ func (*listVolumes) Run(ctx context.Context, group *volumesCommand, k *kong.Cont
 		if survey.Classes != "" {
 			fmt.Fprintln(w, "classes: "+survey.Classes)
 		}
+		if survey.Metrics != "" {
+			fmt.Fprintln(w, "metrics: "+survey.Metrics)
+		}
 		if survey.Coordinator != "" {
 			fmt.Fprintln(w, "coordinator: "+survey.Coordinator)
 		}

@@ -97,6 +97,8 @@ func (*scriptedDriver) Check(_ context.Context, name string, order admin.CheckOr
 
 func (*scriptedDriver) Counts() admin.Counts { return admin.Counts{} }
 
+func (*scriptedDriver) Ready() error { return nil }
+
 func (d *scriptedDriver) Drain() (admin.Drain, error) {
 	return admin.Drain{Host: "hostA", Since: time.Date(2026, 11, 28, 12, 0, 0, 0, time.UTC), Held: d.Survey().Volumes[:1]}, nil
 }

@@ -51,10 +51,11 @@ type Config struct {
 	MountRoot string // where volumes are mounted; a managed plugin's propagatedMount
 	Socket    string // where the engine calls
 
-	Host   string  // this host's name, the same after a restart; "" generates one and keeps it in StateDir
-	BootID string  // changes when the host's kernel starts; "" takes the kernel's
-	Shared Sharing // "" is SharedAuto
-	Leases string  // where leases are kept: "" and "files" is the store, or an address of ZooKeeper, zk://…
+	Host    string  // this host's name, the same after a restart; "" generates one and keeps it in StateDir
+	BootID  string  // changes when the host's kernel starts; "" takes the kernel's
+	Shared  Sharing // "" is SharedAuto
+	Metrics string  // address on which anybody may ask for /metrics, /healthz and /readyz; "" is none
+	Leases  string  // where leases are kept: "" and "files" is the store, or an address of ZooKeeper, zk://…
 
 	ClassesFile string        // with classes that come before Classes, read again when it changes; "" is none, and it need not exist
 	Classes     []class.Class // settings by volume name, first match wins; nil means class.BuiltIn
@@ -104,6 +105,9 @@ func (c Config) complete() (Config, error) {
 	case "", SharedAuto, SharedYes, SharedNo:
 	default:
 		return c, fmt.Errorf("SHARED %q is not one of auto, true, false", c.Shared)
+	}
+	if err := checkProbes(c.Metrics); err != nil {
+		return c, err
 	}
 	if c.Leases == "files" {
 		c.Leases = ""

@@ -58,7 +58,8 @@ type Driver struct {
 	trash   chan struct{}  // wakes the emptying of the trash
 	finding sync.Mutex     // held while the store is looked for
 	devices loop.Asker     // of the loop devices that the doctor looks at
-	tally   tally          // of the engine's calls
+	tally   tally          // of the engine's calls and what else happens
+	probing probing        // why those who measure are not answered
 	began   time.Duration  // clock reading at the start
 	unseen  chan error     // tells the process to end
 

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"mooring/plugin/admin"
 	"mooring/plugin/backend"
 	"mooring/plugin/guard"
 	"mooring/plugin/store"
@@ -31,10 +32,11 @@ type Guard interface {
 type pulse struct {
 	asking sync.Mutex // held while the guard is asked
 
-	mu     sync.Mutex
-	status guard.Status
-	known  bool
-	at     time.Duration // clock reading at the last confirmed heartbeat
+	mu      sync.Mutex
+	status  guard.Status
+	known   bool
+	answers bool          // the guard did when it was last asked
+	at      time.Duration // clock reading at the last confirmed heartbeat
 }
 
 // heart asks for one heartbeat and heeds what the guard has done. It does not touch the store.
@@ -60,6 +62,9 @@ func (d *Driver) beat(ctx context.Context, s *store.Store) error {
 		host.Leases = d.cfg.ensemble.String()
 	}
 	status, err := d.guard.Attach(ctx, host)
+	d.pulse.mu.Lock()
+	d.pulse.answers = err == nil
+	d.pulse.mu.Unlock()
 	if err != nil {
 		return err
 	}
@@ -168,6 +173,7 @@ func (d *Driver) heed(ctx context.Context, name string) error {
 		if err := d.save(v); err != nil {
 			return err
 		}
+		d.tally.note(func(h *admin.Happened) { h.Fences++ })
 	}
 	if !r.Settled {
 		return nil

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"mooring/plugin"
+	"mooring/plugin/admin"
 	"mooring/plugin/guard"
 	"mooring/plugin/lease"
 )
@@ -104,6 +105,8 @@ func TestAFencedVolumeIsMountedAnew(t *testing.T) {
 		require.NoError(t, unix.Unmount(h.mountpoint("v"), unix.MNT_DETACH))
 		g.set([]guard.Report{report})
 		h.settled()
+		h.settled()
+		assert.Equal(t, admin.Happened{Fences: 1}, h.Counts().Happened, "once, however often the guard says so")
 		assert.Equal(t, "fenced", h.state("v"))
 		assert.Equal(t, "no heartbeat for 10s", h.get("v").Status["fenced"])
 		assert.Empty(t, h.mounts("v"))
@@ -187,6 +190,8 @@ func TestALostVolumeIsLeftToTheGuard(t *testing.T) {
 		require.NoError(t, err)
 		h = h.restart().settled()
 		assert.Equal(t, "lost", h.state("v"))
+		h.settled()
+		assert.Equal(t, admin.Happened{LeasesLost: 1}, h.Counts().Happened)
 		assert.Equal(t, uint64(1), g.watches("v").Epoch, "under the lease that it lost")
 		kill()
 	})

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"mooring/plugin/admin"
 	"mooring/plugin/lease"
 	"mooring/plugin/store"
 )
@@ -105,6 +106,7 @@ func (d *Driver) take(s *store.Store, v volume, current lease.Lease) (lease.Leas
 	}
 	if current.Epoch > 0 && current.State == lease.Held && current.Host != d.self.Host {
 		d.log.Warn("lease taken over from a silent host", "volume", v.Name, "epoch", next.Epoch, "host", current.Host)
+		d.tally.note(func(h *admin.Happened) { h.TakenFromSilent++ })
 	} else {
 		d.log.Debug("lease taken", "volume", v.Name, "epoch", next.Epoch)
 	}

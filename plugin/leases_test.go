@@ -14,7 +14,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"mooring/plugin"
+	"mooring/plugin/admin"
 	"mooring/plugin/guard"
+	"mooring/plugin/lease"
 )
 
 func TestALiveHostKeepsItsVolume(t *testing.T) {
@@ -56,11 +58,13 @@ func TestADeadHostsVolumeIsTakenOver(t *testing.T) {
 		assert.InDelta(t, plugin.DefaultTakeAfter.Seconds(), time.Since(begin).Seconds(), 4)
 		assert.Equal(t, "data", readFile(t, filepath.Join(at, "f")))
 		assert.Equal(t, uint64(2), b.get("v").Status["epoch"])
+		assert.Equal(t, admin.Happened{TakenFromSilent: 1}, b.Counts().Happened)
 
 		a = start(t, a.cfg) // the killed host returns, its mounts and containers as they were
 		time.Sleep(plugin.DefaultHeartbeat)
 		assert.Contains(t, a.refuseMount("v", "id1"), "is held by host hostB (epoch 2")
 		a.unmount("v", "id1")
+		assert.Equal(t, admin.Happened{LeasesLost: 1}, a.Counts().Happened)
 	})
 }
 
@@ -100,10 +104,33 @@ func TestALostLeaseIsNoticed(t *testing.T) {
 		synctest.Wait()
 		assert.Equal(t, "lost", a.state("v"))
 		assert.Contains(t, a.refuseMount("v", "id2"), "was taken over by host hostB (epoch 2) while containers here still have it")
+		assert.Equal(t, admin.Happened{LeasesLost: 1}, a.Counts().Happened, "once")
 		kill()
 		a.unmount("v", "id1")
 		assert.False(t, a.mounted("v"))
 		assert.Equal(t, taken, readFile(t, filepath.Join(filepath.Dir(lease), "lease.2")), "the new holder's lease is not ours to change")
+	})
+}
+
+// A mount may be the first to find that the lease was lost. It is counted once.
+func TestAMountNoticesALostLease(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := start(t, configure(t, "hostA", t.TempDir()))
+		a.create("v")
+		kill := container(t, a.mount("v", "id1"))
+		leases := lease.Files{Volumes: filepath.Join(a.cfg.StoreDir, "mooring/volumes")}
+		current, err := leases.Current("v")
+		require.NoError(t, err)
+		_, err = leases.Create(current, current.Next("v", lease.Identity{Host: "hostB", Boot: "b"}))
+		require.NoError(t, err)
+		assert.Zero(t, a.Counts().Happened)
+		for range 2 {
+			assert.Contains(t, a.refuseMount("v", "id2"), "was taken over by host hostB (epoch 2) while containers here still have it")
+			assert.Equal(t, admin.Happened{LeasesLost: 1}, a.Counts().Happened)
+		}
+		a.settled()
+		assert.Equal(t, admin.Happened{LeasesLost: 1}, a.Counts().Happened)
+		kill()
 	})
 }
 

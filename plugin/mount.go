@@ -9,6 +9,7 @@ import (
 
 	api "github.com/docker/go-plugins-helpers/volume"
 
+	"mooring/plugin/admin"
 	"mooring/plugin/store"
 )
 
@@ -157,9 +158,13 @@ func (d *Driver) settleLoss(ctx context.Context, s *store.Store, v volume) (volu
 	if err != nil {
 		return v, err
 	}
+	wasLost := v.lost
 	v.seen = current
 	if v.lost = !current.Of(d.self); !v.lost {
 		return v, nil
+	}
+	if !wasLost {
+		d.tally.note(func(h *admin.Happened) { h.LeasesLost++ })
 	}
 	d.publish(v)
 	holders, err := d.holders(s, v)

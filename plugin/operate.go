@@ -23,7 +23,7 @@ var _ admin.Driver = (*Driver)(nil)
 func (d *Driver) Survey() admin.Survey {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
-	survey := admin.Survey{Host: d.self.Host, Drained: d.drained, Store: "ok", Classes: d.classes.trouble(), Coordinator: d.coordinatorTrouble(),
+	survey := admin.Survey{Host: d.self.Host, Drained: d.drained, Store: "ok", Classes: d.classes.trouble(), Coordinator: d.coordinatorTrouble(), Metrics: d.probing.get(),
 		Volumes: make([]admin.Volume, 0, len(d.volumes))}
 	if d.storeErr != nil {
 		survey.Store = d.storeErr.Error()
@@ -219,7 +219,8 @@ func (d *Driver) Health() error {
 
 // Counts are figures from memory.
 func (d *Driver) Counts() admin.Counts {
-	c := admin.Counts{Phases: map[string]int{}, Calls: d.tally.copy()}
+	c := admin.Counts{Phases: map[string]int{}, GuardAnswers: d.guardAnswers(), GuardStays: d.guarded()}
+	c.Calls, c.Happened = d.tally.copy()
 	c.BeatAge, c.Beaten = d.beatAge()
 	d.mu.RLock()
 	defer d.mu.RUnlock()

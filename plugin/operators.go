@@ -29,10 +29,18 @@ func (d *Driver) serveOperators(ctx context.Context) (stop func()) {
 	return func() { end(); <-done }
 }
 
-// tally counts the engine's calls.
+// tally counts the engine's calls, and what else happens.
 type tally struct {
-	mu    sync.Mutex
-	calls map[admin.Call]uint64
+	mu       sync.Mutex
+	calls    map[admin.Call]uint64
+	happened admin.Happened
+}
+
+// note counts what happened.
+func (t *tally) note(count func(*admin.Happened)) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	count(&t.happened)
 }
 
 // counting is next with its calls counted.
@@ -55,10 +63,10 @@ func (t *tally) count(c admin.Call) {
 	t.calls[c]++
 }
 
-func (t *tally) copy() map[admin.Call]uint64 {
+func (t *tally) copy() (map[admin.Call]uint64, admin.Happened) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return maps.Clone(t.calls)
+	return maps.Clone(t.calls), t.happened
 }
 
 // statusWriter remembers the status of an answer.

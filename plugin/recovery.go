@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"mooring/plugin/admin"
 	"mooring/plugin/lease"
 	"mooring/plugin/mounts"
 	"mooring/plugin/store"
@@ -151,6 +152,7 @@ func (d *Driver) reapFree(ctx context.Context, s *store.Store, v volume) error {
 // lose notes that another host has the lease while containers here have the volume.
 func (d *Driver) lose(v volume, current lease.Lease) {
 	d.log.Error("volume was taken over while containers here have it", "volume", v.Name, "host", current.Host, "epoch", current.Epoch)
+	d.tally.note(func(h *admin.Happened) { h.LeasesLost++ })
 	v.lost, v.seen = true, current
 	d.publish(v)
 }

@@ -49,7 +49,7 @@ func Listen(socket string) (net.Listener, error) {
 func (d *Driver) serveUntil(ctx context.Context, l net.Listener) error {
 	living, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
-	stopOperators := d.serveOperators(ctx)
+	stopOperators, stopProbes := d.serveOperators(ctx), d.serveProbes(ctx)
 	server := &http.Server{
 		Handler:           d.tally.counting(d.Handler()),
 		BaseContext:       func(net.Listener) context.Context { return living },
@@ -68,6 +68,7 @@ func (d *Driver) serveUntil(ctx context.Context, l net.Listener) error {
 	draining, stop := context.WithTimeout(living, drainTime)
 	defer stop()
 	stopOperators()
+	stopProbes()
 	_ = server.Shutdown(draining)
 	end()
 	_ = server.Close()

@@ -67,6 +67,7 @@ func (d *Driver) takeOver(ctx context.Context, name string, order admin.Order, t
 		return admin.Taken{}, fmt.Errorf("take volume %s over: %w", name, err)
 	}
 	log.Warn("volume taken over by order")
+	d.tally.note(func(h *admin.Happened) { h.TakenByOrder++ })
 	v.seen = next
 	d.publish(v)
 	return admin.Taken{Volume: name, From: current.Host, FromEpoch: current.Epoch, Epoch: next.Epoch}, nil

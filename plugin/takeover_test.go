@@ -43,6 +43,7 @@ func TestAnOperatorTakesADeadHostsVolume(t *testing.T) {
 		for _, part := range []string{"takeover ordered: ", "volume=v", "host=hostA", "from=1", "epoch=2", `reason="its power supply burnt"`} {
 			assert.Contains(t, log.String(), part)
 		}
+		assert.Equal(t, admin.Happened{TakenByOrder: 1}, b.Counts().Happened)
 		assert.NotEqual(t, "held elsewhere", b.state("v"))
 		c.settled()
 		c.mount("v", "id2") // at once, on any host

@@ -85,8 +85,9 @@ func tellClasses(t *testing.T, h *cell.Host) {
 	file := filepath.Join(config, "mooring/classes.yaml")
 	require.NoError(t, os.Mkdir(filepath.Dir(file), 0o755))
 	require.NoError(t, os.WriteFile(file, []byte("classes:\n- {name: logs, match: log*, backend: image, size: 64m}\n"), 0o644))
-	docker(t, h, "plugin", "set", "installed", "config.source="+config)
+	docker(t, h, "plugin", "set", "installed", "config.source="+config, "METRICS=:9273")
 	docker(t, h, "plugin", "enable", "installed")
+	assert.Contains(t, measured(t, h, h.Address+":9273"), "\nmooring_guard_present 1\n")
 	docker(t, h, "volume", "create", "-d", "installed", "log1")
 	status := []string{"volume", "inspect", "--format", "{{json .Status}}", "log1"}
 	assert.Contains(t, docker(t, h, status...), `"class":"logs"`)
@@ -103,6 +104,23 @@ func tellClasses(t *testing.T, h *cell.Host) {
 		return err
 	})
 	docker(t, h, "volume", "rm", "log1")
+}
+
+// measured is what a driver tells Prometheus at an address, once it is ready.
+func measured(t *testing.T, h *cell.Host, address string) string {
+	t.Helper()
+	get := func(path string) (string, error) {
+		curl, err := h.Command(within(t), "curl", "--fail", "--silent", "--show-error", "http://"+address+path)
+		if err != nil {
+			return "", err
+		}
+		out, err := curl.Output()
+		return string(out), err
+	}
+	await(t, "the driver to be ready", func() error { _, err := get("/readyz"); return err })
+	metrics, err := get("/metrics")
+	require.NoError(t, err)
+	return metrics
 }
 
 // stamped copies the plugin's directory and adds a file: an engine refuses a second plugin whose content is the same to the

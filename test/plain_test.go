@@ -67,7 +67,7 @@ func (p *plainPlugin) start(t *testing.T) {
 	require.NoError(t, err)
 	p.process, err = p.host.Command(context.Background(), "bash", "-c", `echo $$ >"$0" && exec "$@"`, p.pidFile(), binary, "plugin",
 		"--store-dir="+p.store(), "--state-dir="+p.state(), "--mount-root="+p.mounts(), "--socket=/run/docker/plugins/"+plainName+".sock",
-		"--host="+plainHost, "--boot-id="+p.host.BootID, "--shared=true")
+		"--host="+plainHost, "--boot-id="+p.host.BootID, "--shared=true", "--metrics=:9273")
 	require.NoError(t, err)
 	p.log = &bytes.Buffer{}
 	p.process.Stdout, p.process.Stderr = p.log, p.log
@@ -141,6 +141,7 @@ func TestStoryThePluginAsAPlainProcess(t *testing.T) {
 	doctor, err := asked(p.state(), "/v1/doctor")
 	require.NoError(t, err)
 	assert.NotContains(t, doctor, "no-guard", "the guard has left the process's control groups")
+	assert.Contains(t, measured(t, h, h.Address+":9273"), "\nmooring_guard_independent 1\n")
 
 	docker(t, h, with(plainName, "plain1data", appendNumbers, "--detach", "--name", "writer")...)
 	require.Error(t, p.signal(within(t), "KILL"))

@@ -56,6 +56,8 @@ type Driver interface {
 	Repair(ctx context.Context) ([]Repair, error)
 	// Health says why the driver cannot do its work; nil means that it can.
 	Health() error
+	// Ready says why the driver would refuse a new mount; nil means that it would not.
+	Ready() error
 	// Counts are for metrics, from memory.
 	Counts() Counts
 }
@@ -67,6 +69,7 @@ type Survey struct {
 	Store       string    `json:"store"`                 // "ok", or why it cannot be used
 	Classes     string    `json:"classes,omitempty"`     // why the classes file is not in force
 	Coordinator string    `json:"coordinator,omitempty"` // why the host is no coordinator though it should be
+	Metrics     string    `json:"metrics,omitempty"`     // why those who measure are not answered though they should be
 	Volumes     []Volume  `json:"volumes"`
 }
 
@@ -197,6 +200,18 @@ type Counts struct {
 	Beaten      bool          // there was a heartbeat
 	BeatAge     time.Duration // since the last one
 	Calls       map[Call]uint64
+
+	GuardAnswers bool // it did when it was last asked
+	GuardStays   bool // it outlives the driver
+	Happened
+}
+
+// Happened is how often what did since the driver's start.
+type Happened struct {
+	Fences          uint64 // of volumes in use, by the guard
+	TakenFromSilent uint64 // volumes taken from hosts whose heartbeat stood still
+	TakenByOrder    uint64 // volumes taken by somebody's word
+	LeasesLost      uint64 // that another host took while this one had the volume
 }
 
 // Call is one kind of call of the engine's.

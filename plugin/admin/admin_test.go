@@ -30,6 +30,7 @@ type driver struct {
 	survey   admin.Survey
 	findings []doctor.Finding
 	health   error
+	ready    error
 	order    admin.Order
 	gone     admin.GoneOrder
 	disposed string
@@ -91,10 +92,12 @@ func (d *driver) Clone(ctx context.Context, name string, order admin.CloneOrder,
 }
 
 func (d *driver) Health() error { return d.health }
+func (d *driver) Ready() error  { return d.ready }
 
 func (d *driver) Counts() admin.Counts {
 	return admin.Counts{StoreUsable: true, Phases: map[string]int{"mounted": 2, "created": 1}, Mounts: 3, Leases: 2, Beaten: true,
-		BeatAge: 1500 * time.Millisecond, Calls: map[admin.Call]uint64{{Verb: "Mount", OK: true}: 5, {Verb: "Mount"}: 1, {Verb: "Get", OK: true}: 7}}
+		BeatAge: 1500 * time.Millisecond, Calls: map[admin.Call]uint64{{Verb: "Mount", OK: true}: 5, {Verb: "Mount"}: 1, {Verb: "Get", OK: true}: 7},
+		GuardAnswers: true, Happened: admin.Happened{Fences: 4, TakenFromSilent: 5, TakenByOrder: 6, LeasesLost: 8}}
 }
 
 // serve answers for a driver below a state directory whose name is too long for a socket's address.
@@ -215,6 +218,12 @@ func TestProbes(t *testing.T) {
 	status, body = get("/healthz")
 	assert.Equal(t, []any{503, "store missing\n"}, []any{status, body})
 
+	status, body = get("/readyz")
+	assert.Equal(t, []any{200, "ready\n"}, []any{status, body})
+	d.ready = errors.New("drained")
+	status, body = get("/readyz")
+	assert.Equal(t, []any{503, "drained\n"}, []any{status, body})
+
 	status, body = get("/metrics")
 	assert.Equal(t, 200, status)
 	var values []string
@@ -224,7 +233,9 @@ func TestProbes(t *testing.T) {
 		}
 	}
 	assert.Equal(t, []string{"mooring_store_usable 1", "mooring_drained 0", `mooring_volumes{state="created"} 1`, `mooring_volumes{state="mounted"} 2`,
-		"mooring_mounts 3", "mooring_leases_held 2", "mooring_heartbeat_age_seconds 1.500", `mooring_calls_total{verb="Get",outcome="ok"} 7`,
+		"mooring_mounts 3", "mooring_leases_held 2", "mooring_heartbeat_age_seconds 1.500",
+		"mooring_guard_present 1", "mooring_guard_independent 0", "mooring_fences_total 4", `mooring_takeovers_total{by="silence"} 5`, `mooring_takeovers_total{by="order"} 6`,
+		"mooring_leases_lost_total 8", `mooring_calls_total{verb="Get",outcome="ok"} 7`,
 		`mooring_calls_total{verb="Mount",outcome="ok"} 5`, `mooring_calls_total{verb="Mount",outcome="error"} 1`}, values)
 }
 

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"os"
@@ -69,8 +68,7 @@ func Handler(d Driver, log hclog.Logger) http.Handler {
 	} {
 		mux.Handle(pattern, s.report(handle))
 	}
-	mux.HandleFunc("GET /healthz", s.health)
-	mux.HandleFunc("GET /metrics", s.metrics)
+	s.probes(mux)
 	return mux
 }
 
@@ -206,17 +204,6 @@ func orEmpty[T any](list []T) []T {
 	return list
 }
 
-func (s *server) health(w http.ResponseWriter, _ *http.Request) {
-	if err := s.driver.Health(); err != nil {
-		http.Error(w, oneLine(err.Error()), http.StatusServiceUnavailable)
-		return
-	}
-	io.WriteString(w, "ok\n")
-	if s.driver.Counts().Drained {
-		io.WriteString(w, "drained: new mounts are refused\n")
-	}
-}
-
 // Listen opens the socket in a state directory, in place of one that a killed plugin left behind. The
 // caller owns the directory.
 func Listen(dir string) (net.Listener, error) {
@@ -267,5 +254,5 @@ func Serve(ctx context.Context, l net.Listener, h http.Handler) error {
 	if !stop() {
 		return <-closed
 	}
-	return fmt.Errorf("serve operators: %w", err)
+	return fmt.Errorf("serve on %s: %w", l.Addr(), err)
 }
