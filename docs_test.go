@@ -84,3 +84,34 @@ func TestEveryRowOfTheTablesHasATest(t *testing.T) {
 		assert.Equal(t, tables, rows, document)
 	}
 }
+
+// The manual for users of the Java framework lists exactly the old names that are known, each with its option, and all the others as refused.
+func TestTheOldNamesOfOptionsAreThoseOfTheManual(t *testing.T) {
+	known, refused := map[string]string{}, map[string]bool{}
+	old := regexp.MustCompile("`--([a-z]+[A-Z][A-Za-z]*|javaHome|dataDir)`")
+	for line := range strings.Lines(read(t, "docs/java-framework.md")) {
+		cells := strings.Split(line, " | ")
+		names := old.FindAllStringSubmatch(cells[0], -1)
+		if ours := regexp.MustCompile("^`--([a-z-]+)`$").FindStringSubmatch(cells[min(1, len(cells)-1)]); len(names) == 1 && ours != nil && len(cells) > 2 {
+			known[names[0][1]] = ours[1]
+			continue
+		}
+		for _, name := range names {
+			refused[name[1]] = true
+		}
+	}
+	aliases := map[string]string{}
+	for _, command := range model(t).Children {
+		for _, flag := range command.Flags {
+			for _, alias := range flag.Aliases {
+				aliases[alias] = flag.Name
+			}
+		}
+	}
+	assert.Equal(t, aliases, known)
+	assert.Len(t, refused, 12)
+	for name := range refused {
+		_, err := parse(t, "scheduler", "--master=m:5050", "--image=e", "--"+name+"=1")
+		assert.ErrorContains(t, err, "unknown flag --"+name)
+	}
+}

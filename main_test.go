@@ -1,9 +1,11 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/alecthomas/kong"
 	"github.com/hashicorp/go-hclog"
@@ -45,8 +47,12 @@ func TestAllMistakesAreReportedAtOnce(t *testing.T) {
 func TestTheJavaFrameworksOptionNamesAreKnown(t *testing.T) {
 	line, err := parse(t, "scheduler", "--master=m:5050", "--elasticsearchDockerImage=e", "--elasticsearchNodes=5", "--elasticsearchCpu=2",
 		"--elasticsearchRam=4096", "--frameworkName=logs", "--frameworkRole=es", "--elasticsearchClusterName=c", "--externalVolumeDriver=rexray",
-		"--externalVolumeOptions=size=5,newFsType=xfs")
+		"--externalVolumeOptions=size=5,newFsType=xfs", "--webUiPort=8080", "--frameworkFailoverTimeout=2592000")
 	require.NoError(t, err)
+	assert.Equal(t, ":8080", line.Scheduler.Listen)
+	o, err := line.Scheduler.options(hclog.NewNullLogger())
+	require.NoError(t, err)
+	assert.Equal(t, 30*24*time.Hour, o.FailoverTimeout, "seconds, as it was in truth")
 	rules := line.Scheduler.rules()
 	assert.Equal(t, []any{"e", 5, int64(2000), int64(4096), "logs", []string{"es"}, "c", "rexray"}, []any{
 		rules.Settings.Image, line.Scheduler.Nodes, rules.CPUs, rules.MemoryMB, line.Scheduler.Framework, line.Scheduler.Role,
@@ -54,6 +60,25 @@ func TestTheJavaFrameworksOptionNamesAreKnown(t *testing.T) {
 	})
 	assert.Equal(t, map[string]string{"size": "5", "newFsType": "xfs"}, rules.Settings.DriverOptions)
 	assert.False(t, rules.Fencing, "another driver is not trusted to refuse a second writer")
+}
+
+func TestTimesAndPortsWithoutUnit(t *testing.T) {
+	for text, want := range map[string]time.Duration{"672h": 672 * time.Hour, "90": 90 * time.Second, "1.5": 1500 * time.Millisecond} {
+		line, err := parse(t, "scheduler", "--master=m:5050", "--image=e", "--failover="+text)
+		require.NoError(t, err)
+		assert.Equal(t, want, time.Duration(line.Scheduler.Failover))
+	}
+	for _, text := range []string{"forever", "-5", "-5h", "1e300", "NaN", "Inf", ""} {
+		_, err := parse(t, "scheduler", "--master=m:5050", "--image=e", "--failover="+text)
+		assert.ErrorContains(t, err, fmt.Sprintf("failover %q: use a time such as 672h, or a number of seconds", text))
+	}
+	for text, says := range map[string]string{"70000": `listen "70000": use host:port or :port`, "-1": `listen "-1": use host:port or :port`} {
+		_, err := parse(t, "scheduler", "--master=m:5050", "--image=e", "--listen="+text)
+		assert.ErrorContains(t, err, says)
+	}
+	line, err := parse(t, "scheduler", "--master=m:5050", "--image=e", "--listen=8080", "--advertise=h:8080")
+	require.NoError(t, err)
+	assert.Equal(t, ":8080", line.Scheduler.Listen)
 }
 
 func TestGroupsComeFromAFile(t *testing.T) {

@@ -30,20 +30,20 @@ import (
 type schedulerCommand struct {
 	Options optionsFile `help:"YAML file with options by their names; what is given otherwise counts before it. - is standard input." env:"-" placeholder:"FILE"`
 
-	Master        []string      `help:"Mesos masters, host:port or https://host:port each, any of them leads to the leader; or where they announce themselves, zk://user:password@host:2181,host:2181/path." required:"" sep:"none" aliases:"zookeeperMesosUrl" placeholder:"HOST:PORT,…"`
-	Framework     string        `help:"Name of the framework; all names of tasks and volumes begin with it." default:"elasticsearch" aliases:"frameworkName"`
-	Zookeeper     string        `help:"Keep what the scheduler must remember in ZooKeeper, not in --state-dir, and let several schedulers run of which one leads: zk://user:password@host:2181,host:2181/path." name:"zookeeper" aliases:"zookeeperFrameworkUrl" placeholder:"zk://…"`
-	StateDir      string        `help:"Directory for what the scheduler must remember." default:"/var/lib/mooring-scheduler" placeholder:"DIR"`
-	Listen        string        `help:"Address of the HTTP API." default:":31100" placeholder:"HOST:PORT"`
-	Advertise     string        `help:"Address under which agents and other schedulers reach the API; auto: this host's on the way to ZooKeeper. Default: that of --listen, or this host's name." placeholder:"HOST:PORT"`
-	Role          []string      `help:"Mesos role whose resources are used; may be given again." default:"*" aliases:"frameworkRole"`
-	User          string        `help:"User that executors run as." default:"root"`
-	Failover      time.Duration `help:"How long Mesos keeps the tasks while no scheduler is there." default:"672h"`
-	NewFramework  bool          `help:"Register anew, although the framework was removed; the nodes keep their IDs and volumes."`
-	Containerizer string        `help:"Mesos containerizer for executors: mesos or docker." enum:"mesos,docker" default:"mesos"`
-	ExecutorPath  string        `help:"Path of the mooring binary on every agent. Default: agents fetch it from the API." placeholder:"FILE"`
-	DockerHost    string        `help:"Docker engine on agents, as in DOCKER_HOST." placeholder:"URL"`
-	DriverState   string        `help:"State directory of Mooring's volume driver on agents, its state.source. Default: what agents' environment says, or /var/lib." name:"driver-state-dir" placeholder:"DIR"`
+	Master        []string `help:"Mesos masters, host:port or https://host:port each, any of them leads to the leader; or where they announce themselves, zk://user:password@host:2181,host:2181/path." required:"" sep:"none" aliases:"zookeeperMesosUrl" placeholder:"HOST:PORT,…"`
+	Framework     string   `help:"Name of the framework; all names of tasks and volumes begin with it." default:"elasticsearch" aliases:"frameworkName"`
+	Zookeeper     string   `help:"Keep what the scheduler must remember in ZooKeeper, not in --state-dir, and let several schedulers run of which one leads: zk://user:password@host:2181,host:2181/path." name:"zookeeper" aliases:"zookeeperFrameworkUrl" placeholder:"zk://…"`
+	StateDir      string   `help:"Directory for what the scheduler must remember." default:"/var/lib/mooring-scheduler" placeholder:"DIR"`
+	Listen        string   `help:"Address of the HTTP API; a port alone is that port on all addresses." default:":31100" aliases:"webUiPort" placeholder:"HOST:PORT"`
+	Advertise     string   `help:"Address under which agents and other schedulers reach the API; auto: this host's on the way to ZooKeeper. Default: that of --listen, or this host's name." placeholder:"HOST:PORT"`
+	Role          []string `help:"Mesos role whose resources are used; may be given again." default:"*" aliases:"frameworkRole"`
+	User          string   `help:"User that executors run as." default:"root"`
+	Failover      failover `help:"How long Mesos keeps the tasks while no scheduler is there; a number alone is in seconds." default:"672h" aliases:"frameworkFailoverTimeout"`
+	NewFramework  bool     `help:"Register anew, although the framework was removed; the nodes keep their IDs and volumes."`
+	Containerizer string   `help:"Mesos containerizer for executors: mesos or docker." enum:"mesos,docker" default:"mesos"`
+	ExecutorPath  string   `help:"Path of the mooring binary on every agent. Default: agents fetch it from the API." placeholder:"FILE"`
+	DockerHost    string   `help:"Docker engine on agents, as in DOCKER_HOST." placeholder:"URL"`
+	DriverState   string   `help:"State directory of Mooring's volume driver on agents, its state.source. Default: what agents' environment says, or /var/lib." name:"driver-state-dir" placeholder:"DIR"`
 
 	Heartbeats string `help:"Where hosts' heartbeats are: the directory that the volume driver has as store.source, or the address that it has as LEASES. A host whose heartbeat stands still is dead before Mesos says so." placeholder:"DIR|zk://…"`
 
@@ -109,6 +109,7 @@ func (c *schedulerCommand) Validate() error {
 		_, err := heartbeatsIn(c.Heartbeats, c.takeover(), nil)
 		check(err == nil, "heartbeats: %w", err)
 	}
+	c.Listen = listenAddress(c.Listen)
 	_, _, err = net.SplitHostPort(c.Listen)
 	check(err == nil, "listen %q: use host:port or :port", c.Listen)
 	return errors.Join(errs...)
@@ -191,7 +192,7 @@ func (c *schedulerCommand) oneOfSeveral(options scheduler.Options) (running, io.
 
 func (c *schedulerCommand) options(logger hclog.Logger) (scheduler.Options, error) {
 	o := scheduler.Options{
-		Roles: c.Role, User: c.User, FailoverTimeout: c.Failover, NewFramework: c.NewFramework,
+		Roles: c.Role, User: c.User, FailoverTimeout: time.Duration(c.Failover), NewFramework: c.NewFramework,
 		Containerizer: scheduler.Containerizer(c.Containerizer), ArtifactURL: "http://" + c.Advertise + api.ArtifactPath,
 		ExecutorPath: c.ExecutorPath, DockerHost: c.DockerHost, DriverState: c.DriverState, Log: logger,
 	}
