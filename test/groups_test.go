@@ -31,6 +31,7 @@ groups:
   mesos-role: search
   constraints: ["at most 1 per rack"]
   settings: {node.attr.box: large}
+  data-volume-options: {size: 3g, fs: xfs}
 `
 
 // agents gives the first three hosts other agents for one story: two racks, one host that is reserved statically, one in part and
@@ -59,7 +60,7 @@ func agents(t *testing.T) (dynamic, static *cell.Host) {
 }
 
 // A dedicated master and data nodes go where their groups say, by rack and by role: what is reserved, statically or dynamically,
-// is used first. Each group is scaled by itself, what keeps a node waiting is named, and nothing is lost.
+// is used first; volumes are of the size that the group's are. Each group is scaled by itself, what keeps a node waiting is named, and nothing is lost.
 func TestStoryGroupsGoWhereTheyBelong(t *testing.T) {
 	ctx := within(t)
 	dynamic, static := agents(t)
@@ -83,6 +84,10 @@ func TestStoryGroupsGoWhereTheyBelong(t *testing.T) {
 		assert.Equal(t, want[kind], of, h.Name)
 	}
 	assert.Equal(t, map[string]string{"groups1": "m", "groups2": "di", "groups3": "di"}, elasticsearchRoles(t, d, nodes[0]))
+	for i, want := range []string{"data image 100GiB ext4", "data image 3GiB xfs", "data image 3GiB xfs"} {
+		assert.Equal(t, want, docker(t, host(t, nodes[i].Place.Host), "volume", "inspect", "--format", "{{.Status.class}} {{.Status.backend}} {{.Status.size}} {{.Status.fs}}", nodes[i].Volumes[1]))
+		assert.Equal(t, "config dir", docker(t, host(t, nodes[i].Place.Host), "volume", "inspect", "--format", "{{.Status.class}} {{.Status.backend}}", nodes[i].Volumes[0]), "the options are those of the data volume")
+	}
 	l := write(t, d, 2)
 
 	_, err = d.Operate(ctx, "scale", "3", "--group=data")
@@ -110,6 +115,7 @@ func TestStoryGroupsGoWhereTheyBelong(t *testing.T) {
 	status, err := d.Operate(ctx, "status")
 	require.NoError(t, err)
 	assert.Contains(t, status, "group masters: 1 of 1 nodes are ready\n")
+	assert.Regexp(t, `\ngroups1data +1 +100g .*\n(.*\n)?groups2data +2 +3g `, status)
 	t.Log(status)
 	audit(t, l)
 }
