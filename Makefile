@@ -49,7 +49,7 @@ test-units:
 	$(TESTS) ./plugin/lease ./coordinator # again: the race detector leaves time for a hundredth of the histories
 
 test-stories: $(BUILD)/plugin
-	$(TESTS) -count=1 -v -timeout 40m ./test
+	$(TESTS) -count=1 -v -timeout 60m ./test
 	$(TESTS) -count=1 -v -parallel 3 -timeout 20m ./test/chaos
 
 demo: prepare $(BUILD)/plugin ## the whole story on this machine: a host dies, its node comes back, nothing is lost
