@@ -46,6 +46,7 @@ type Cell struct {
 	Settings []string `json:"settings,omitempty"` // further ones of the plugin
 	Faults   string   `json:"faults,omitempty"`   // program that puts a file system with faults between store and hosts
 	Bare     bool     `json:"bare,omitempty"`     // without Mesos
+	OwnPaths bool     `json:"own_paths,omitempty"`
 
 	saving sync.Mutex
 }
@@ -62,6 +63,7 @@ type Options struct {
 	Images   []string          // files for `docker load`, brought into every engine
 	Fast     bool              // an agent is unreachable after 3 s without answer instead of 75 s
 	Bare     bool              // engines and plugins only, no Mesos
+	OwnPaths bool              // each host has a /var/lib of its own, which is the directory of its state, and the store at SharedStore
 	Mesos    string            // directory of the Mesos programs; "" means /var/cache/mooring/mesos
 	Progress func(line string) // called at each step, one call at a time; nil is silent
 }
@@ -154,7 +156,7 @@ func plan(dir string, o Options) (*Cell, error) {
 	c := &Cell{
 		Dir: dir, Store: filepath.Join(dir, "store"), Switch: namespacePath(dir, "switch"),
 		Master: switchAddress + ":5050", Scheduler: switchAddress + ":31100",
-		Fast: o.Fast, Bare: o.Bare, Mesos: o.Mesos, Plugin: o.Plugin, Leases: o.Leases, Settings: o.Settings,
+		Fast: o.Fast, Bare: o.Bare, Mesos: o.Mesos, Plugin: o.Plugin, Leases: o.Leases, Settings: o.Settings, OwnPaths: o.OwnPaths,
 	}
 	if c.Mesos == "" {
 		c.Mesos = "/var/cache/mooring/mesos"

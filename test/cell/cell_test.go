@@ -31,7 +31,7 @@ func TestCell(t *testing.T) {
 		require.NoError(t, cell.Down(context.WithoutCancel(t.Context()), dir))
 	}
 	t.Cleanup(down)
-	c, err := cell.Up(t.Context(), dir, cell.Options{Hosts: 2, Fast: true, StoreFS: "xfs", Plugin: stubPlugin(t, stub), Progress: func(s string) { t.Log(s) }})
+	c, err := cell.Up(t.Context(), dir, cell.Options{Hosts: 2, Fast: true, StoreFS: "xfs", OwnPaths: true, Plugin: stubPlugin(t, stub), Progress: func(s string) { t.Log(s) }})
 	require.NoError(t, err)
 	s := &scene{c, c.HTTPClient()}
 	defer s.client.CloseIdleConnections()
@@ -48,6 +48,7 @@ func TestCell(t *testing.T) {
 		{"plugin gets its settings and shares the store", s.pluginSharesStore},
 		{"files of the store can be cloned", s.storeClones},
 		{"commands run where they are meant to", s.commandsRunInside},
+		{"hosts have paths of their own", s.ownPaths},
 		{"it can be loaded again", s.loadsAgain},
 		{"freeze and thaw", s.freezeAndThaw},
 		{"cut and join", s.cutAndJoin},
@@ -107,6 +108,18 @@ func (s *scene) commandsRunInside(t *testing.T) {
 	out, err = s.Command(t.Context(), "ip", "-br", "addr", "show", "br0").Output()
 	require.NoError(t, err)
 	assert.Contains(t, string(out), "127.0.1.254/24")
+}
+
+func (s *scene) ownPaths(t *testing.T) {
+	for _, h := range s.Hosts {
+		cmd, err := h.Command(t.Context(), "bash", "-ec", "hostname >/var/lib/mooring-cell-test; cat /var/lib/mooring-cell-test "+cell.SharedStore+"/original")
+		require.NoError(t, err)
+		out, err := cmd.Output()
+		require.NoError(t, err)
+		assert.Equal(t, h.Name+"\ntext", string(out))
+		assert.FileExists(t, filepath.Join(h.Dir, "state", "mooring-cell-test"))
+	}
+	assert.NoFileExists(t, "/var/lib/mooring-cell-test")
 }
 
 func (s *scene) loadsAgain(t *testing.T) {
@@ -177,6 +190,7 @@ func (s *scene) killAndReturn(t *testing.T) {
 	assert.Equal(t, "exited", docker(t, h, "inspect", "--format", "{{.State.Status}}", "server"))
 	docker(t, h, "start", "server")
 	s.awaitServer(t, h)
+	s.ownPaths(t)
 }
 
 // isActive asks the master whether it takes the host's agent for alive.

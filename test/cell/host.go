@@ -76,7 +76,7 @@ func (h *Host) boot(ctx context.Context) error {
 	if err := await(ctx, h.Name+" to boot", h.booted); err != nil {
 		return withLog(err, log)
 	}
-	if err := h.mountStore(ctx); err != nil {
+	if err := errors.Join(h.mountStore(ctx), h.bindPaths(ctx)); err != nil {
 		return err
 	}
 	for log, command := range h.Services { // before the engine, which waits for drivers of volumes that it knows

@@ -60,3 +60,28 @@ func mountFile(ctx context.Context, fs, file, at string) error {
 	device = strings.TrimSpace(device)
 	return errors.Join(run(ctx, "mount", "-t", fs, device, at), run(ctx, "losetup", "--detach", device))
 }
+
+// SharedStore is where hosts have the store in a cell with OwnPaths: under one name on all of them, as an operator mounts it.
+const SharedStore = "/mnt/shared"
+
+// ownPaths lets what runs on the host find it under the paths of a real one. All of it ends with the host.
+const ownPaths = `
+mount --bind "$1" /var/lib
+mount -t tmpfs tmpfs /mnt
+mkdir "$3"
+mount --bind "$2" "$3"`
+
+// bindPaths gives the host its own paths, before anything runs there that would use the machine's.
+func (h *Host) bindPaths(ctx context.Context) error {
+	if !h.cell.OwnPaths {
+		return nil
+	}
+	command, err := h.Command(ctx, "bash", "-ec", ownPaths, "paths", filepath.Join(h.Dir, "state"), h.Store(), SharedStore)
+	if err != nil {
+		return err
+	}
+	if _, err := collect(ctx, command); err != nil {
+		return fmt.Errorf("make the paths of %s: %w", h.Name, err)
+	}
+	return nil
+}
