@@ -21,13 +21,22 @@ const registry = "127.0.0.1:5000" // engines trust registries on their own host
 // startRegistry runs Debian's Docker registry on a host until the test ends.
 func startRegistry(t *testing.T, h *cell.Host) {
 	t.Helper()
+	serveRegistry(t, registry, func(ctx context.Context, name string, args ...string) *exec.Cmd {
+		server, err := h.Command(ctx, name, args...)
+		require.NoError(t, err)
+		return server
+	})
+}
+
+// serveRegistry runs a registry, wherever a command that is made in this way runs.
+func serveRegistry(t *testing.T, address string, command func(ctx context.Context, name string, args ...string) *exec.Cmd) {
+	t.Helper()
 	dir := t.TempDir()
-	config := fmt.Sprintf("version: 0.1\nstorage: {filesystem: {rootdirectory: %s}}\nhttp: {addr: %s}\n", dir, registry)
+	config := fmt.Sprintf("version: 0.1\nstorage: {filesystem: {rootdirectory: %s}}\nhttp: {addr: %s}\n", dir, address)
 	file := filepath.Join(dir, "config.yml")
 	require.NoError(t, os.WriteFile(file, []byte(config), 0o600))
 	ctx, cancel := context.WithCancel(context.Background())
-	server, err := h.Command(ctx, "docker-registry", "serve", file)
-	require.NoError(t, err)
+	server := command(ctx, "docker-registry", "serve", file)
 	require.NoError(t, server.Start())
 	t.Cleanup(func() {
 		cancel()
@@ -35,6 +44,17 @@ func startRegistry(t *testing.T, h *cell.Host) {
 			t.Error(err)
 		}
 	})
+}
+
+// publish brings a plugin, a directory, into a registry under a name.
+func publish(t *testing.T, h *cell.Host, name, dir string) {
+	t.Helper()
+	docker(t, h, "plugin", "create", name, dir)
+	await(t, "the registry", func() error {
+		_, err := h.Docker(within(t), "plugin", "push", name)
+		return err
+	})
+	docker(t, h, "plugin", "rm", name)
 }
 
 func isExit(err error) bool {
@@ -51,12 +71,7 @@ func TestStoryThePluginIsInstalledWithoutAnySettings(t *testing.T) {
 	require.NoError(t, mount.Run())
 	startRegistry(t, h)
 	name := registry + "/mooring:1"
-	docker(t, h, "plugin", "create", name, stamped(t))
-	await(t, "the registry", func() error {
-		_, err := h.Docker(within(t), "plugin", "push", name)
-		return err
-	})
-	docker(t, h, "plugin", "rm", name)
+	publish(t, h, name, stamped(t))
 
 	docker(t, h, "plugin", "install", "--grant-all-permissions", "--alias", "installed", name)
 	run := []string{"run", "--rm", "--network", "none", "--user", "0", "--volume-driver", "installed", "-v", "elasticsearch1data:/data", "--entrypoint", "bash", elasticsearch8, "-c"}
@@ -127,9 +142,24 @@ func measured(t *testing.T, h *cell.Host, address string) string {
 // last bit (Docker Engine 20.10).
 func stamped(t *testing.T) string {
 	t.Helper()
+	dir := copyPlugin(t)
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "rootfs", "stamp"), []byte(strings.ToUpper(t.Name())), 0o600))
+	return dir
+}
+
+// pluginWith copies the plugin's directory, with another build of the program in it.
+func pluginWith(t *testing.T, program string) string {
+	t.Helper()
+	dir := copyPlugin(t)
+	out, err := exec.Command("cp", program, filepath.Join(dir, "rootfs", "mooring")).CombinedOutput()
+	require.NoError(t, err, string(out))
+	return dir
+}
+
+func copyPlugin(t *testing.T) string {
+	t.Helper()
 	dir := t.TempDir()
 	out, err := exec.Command("cp", "-a", "../build/plugin/.", dir).CombinedOutput()
 	require.NoError(t, err, string(out))
-	require.NoError(t, os.WriteFile(filepath.Join(dir, "rootfs", "stamp"), []byte(strings.ToUpper(t.Name())), 0o600))
 	return dir
 }

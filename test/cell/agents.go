@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 )
 
 // Options of an agent that nothing else is said of.
@@ -124,11 +125,30 @@ func (h *Host) Reserve(ctx context.Context, role, resources string) error {
 	})
 }
 
-// shares are the parts of an agent's resources.
+// givenUp is longer than a master of a cell with Fast takes to give up an agent that does not answer.
+const givenUp = 5 * time.Second
+
+// SettleAgent waits, in a cell with Fast, until the master has had the host's agent for longer than it takes to give one up. Of a host that
+// returns from a power cut it may lose the agent some more times: it still asks on the connection to the host as it was before.
+func (h *Host) SettleAgent(ctx context.Context) error {
+	return await(ctx, "the agent of "+h.Name+" to stay", func(ctx context.Context) error {
+		s, err := h.shares(ctx)
+		since := time.Unix(int64(max(s.Registered, s.Reregistered)), 0)
+		if err == nil && (!s.Active || time.Since(since) < givenUp) {
+			err = fmt.Errorf("it is registered since %s, active: %t", since.Format(time.TimeOnly), s.Active)
+		}
+		return err
+	})
+}
+
+// shares are what the master says of an agent and its resources.
 type shares struct {
-	ID       string                `json:"id"`
-	Used     []Resource            `json:"used_resources_full"`
-	Reserved map[string][]Resource `json:"reserved_resources_full"`
+	ID           string                `json:"id"`
+	Active       bool                  `json:"active"`
+	Registered   float64               `json:"registered_time"`   // seconds
+	Reregistered float64               `json:"reregistered_time"` // 0: never
+	Used         []Resource            `json:"used_resources_full"`
+	Reserved     map[string][]Resource `json:"reserved_resources_full"`
 }
 
 // Used is what tasks and executors on the host use, as the master knows it.
