@@ -238,4 +238,7 @@ java-option: ["-XX:-UseG1GC", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-X
 	for _, h := range c.Hosts {
 		await(t, "all to be well again", func() error { _, err := status(t, h); return err })
 	}
+
+	uninstallThePlugins(t, c, file, on(other), dead)
+	audit(t, l)
 }
