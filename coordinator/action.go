@@ -43,7 +43,7 @@ type Revive struct{ Roles []string }
 type Seeds struct {
 	Task, Agent string
 	Seeds       []string // transport addresses, host:port
-	Ask         bool     // as far as is known it has not joined: if it has, its executor is to say so again, which Mesos does not when it is asked
+	Ask         bool     // its executor is to tell its state again
 }
 
 // Note tells an operator something about a node: why it waits, or what went wrong.

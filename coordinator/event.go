@@ -60,7 +60,8 @@ type Report struct {
 	Begun   bool   // with Pending: its executor has it, so a container of it may exist
 	Host    string // with Pending or Alive: this host's name in the words of its volume driver; empty: not known
 	Sizes   Sizes  // with Alive and Host: of the node's volumes
-	Ready   bool   // with Alive: the node has joined a cluster
+	Told    bool   // with Alive: its executor says so, and whether the node is in its cluster; Mesos' own word does not
+	Ready   bool   // with Alive: the node is part of a cluster
 	Cluster string // with Ready: UUID of that cluster
 
 	Draining bool // the agent is being emptied on an operator's order: nothing comes back there

@@ -78,9 +78,11 @@ func (t *turn) alive(n *Node, r Report) {
 		delete(t.state.Agents, n.Place.Agent)
 	case r.Ready:
 		t.hold(n, fmt.Sprintf("node is in cluster %s, the others are in %s", r.Cluster, t.state.ClusterUUID))
+	case r.Told:
+		n.Ready = false
 	}
 	if news {
-		t.tell(*n, t.state.seeds())
+		t.tell(*n, t.state.seeds(), !r.Told)
 	}
 }
 

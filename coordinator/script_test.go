@@ -82,7 +82,7 @@ func (s *script) running(ids ...coordinator.NodeID) *script {
 }
 
 func ready(cluster string) func(*coordinator.Report) {
-	return func(r *coordinator.Report) { r.Ready, r.Cluster = true, cluster }
+	return func(r *coordinator.Report) { r.Told, r.Ready, r.Cluster = true, true, cluster }
 }
 
 func fault(f coordinator.Fault, message string) func(*coordinator.Report) {

@@ -56,7 +56,7 @@ type Node struct {
 	Settled   bool      `json:"settled,omitempty"`    // heard of since the latest subscription
 	Asked     time.Time `json:"asked,omitzero"`       // latest reconciliation of this node
 	Killed    time.Time `json:"killed,omitzero"`      // latest kill sent to this epoch
-	Ready     bool      `json:"ready,omitempty"`      // joined a cluster in this epoch
+	Ready     bool      `json:"ready,omitempty"`      // in its cluster, as its executor said last
 	Joined    bool      `json:"joined,omitempty"`     // joined the cluster in some epoch: its data volume must not be empty
 	Failures  int       `json:"failures,omitempty"`   // in a row, without a long run between
 	NotBefore time.Time `json:"not_before,omitzero"`  // backoff: no launch earlier

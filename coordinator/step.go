@@ -19,7 +19,7 @@ func (r Rules) Step(s State, events ...Event) (State, []Action) {
 		t.tearDown()
 		t.askForOffers()
 		if after := t.state.seeds(); !slices.Equal(seeds, after) {
-			t.announce(after)
+			t.announce(after, false)
 			seeds = after
 		}
 	}
@@ -98,7 +98,7 @@ func (t *turn) subscribed(e Subscribed) {
 	}
 	t.ask(func(Node) bool { return true })
 	t.list()
-	t.announce(t.state.seeds())
+	t.announce(t.state.seeds(), true)
 }
 
 // lose marks some nodes as lost together with their agent.
@@ -178,16 +178,18 @@ func (t *turn) task(n Node) TaskRef {
 
 func (t *turn) kill(task TaskRef) { t.do(Kill(task)) }
 
-// announce tells every running node where the others are.
-func (t *turn) announce(seeds []string) {
+// announce tells every running node where the others are, and may ask those that are not known to be well how they are.
+func (t *turn) announce(seeds []string, ask bool) {
 	for i := range t.state.Nodes {
 		if n := &t.state.Nodes[i]; n.Phase == Running {
-			t.tell(*n, seeds)
+			t.tell(*n, seeds, ask && !n.Ready)
 		}
 	}
 }
 
-func (t *turn) tell(n Node, seeds []string) {
+// tell tells one node where the others are, and may ask its executor to tell its state again: when Mesos has an agent back it says
+// only that the node runs.
+func (t *turn) tell(n Node, seeds []string, ask bool) {
 	ref := t.task(n)
-	t.do(Seeds{Task: ref.Task, Agent: ref.Agent, Seeds: seeds, Ask: !n.Ready})
+	t.do(Seeds{Task: ref.Task, Agent: ref.Agent, Seeds: seeds, Ask: ask})
 }

@@ -290,7 +290,7 @@ func TestSeedsMoveWithTheNodes(t *testing.T) {
 	assert.Equal(t, []coordinator.Seeds{
 		{Task: "es-1-1", Agent: "a1", Seeds: want}, {Task: "es-3-1", Agent: "a3", Seeds: want},
 	}, of[coordinator.Seeds](s.actions))
-	assert.Equal(t, []coordinator.Seeds{{Task: "es-2-2", Agent: "a4", Seeds: want, Ask: true}}, of[coordinator.Seeds](s.report(2, coordinator.Alive)))
+	assert.Equal(t, []coordinator.Seeds{{Task: "es-2-2", Agent: "a4", Seeds: want}}, of[coordinator.Seeds](s.report(2, coordinator.Alive, func(r *coordinator.Report) { r.Told = true })))
 }
 
 func TestScale(t *testing.T) {

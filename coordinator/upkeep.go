@@ -7,15 +7,31 @@ func (t *turn) tick() {
 		return
 	}
 	t.ask(t.silent)
+	t.askUnready()
 	if t.now.Sub(t.state.Listed) >= listEvery {
 		t.list()
-		t.announce(t.state.seeds())
+		t.announce(t.state.seeds(), true)
 	}
 	t.forgetNotices()
 	t.forgetSilences()
 	for id, a := range t.state.Agents {
 		if t.now.Sub(a.NotBefore) >= longRun {
 			delete(t.state.Agents, id)
+		}
+	}
+}
+
+// askUnready asks the executors of nodes that are not in their cluster, as far as is known, again and again: they tell what changes
+// by themselves, but a question may have got lost.
+func (t *turn) askUnready() {
+	var seeds []string
+	for i := range t.state.Nodes {
+		if n := &t.state.Nodes[i]; n.Phase == Running && !n.Ready && t.now.Sub(n.Asked) >= askMost && t.now.Sub(n.Since) >= askMost {
+			if seeds == nil {
+				seeds = t.state.seeds()
+			}
+			n.Asked = t.now
+			t.tell(*n, seeds, true)
 		}
 	}
 }

@@ -25,7 +25,7 @@ func Live(wanted context.Context, task coordinator.Task, runtime Runtime, run st
 	reports := make(chan report)
 	l := &life{
 		task: task, run: rundir.Dir(run), runtime: runtime, reports: reports, log: hclog.NewNullLogger(),
-		client: elasticsearch.NewClient("127.0.0.1:9200", es),
+		client: elasticsearch.NewClient("127.0.0.1:9200", es), asked: make(chan struct{}, 1),
 	}
 	go func() {
 		defer close(reports)

@@ -63,6 +63,7 @@ type life struct {
 	mu  sync.Mutex
 	run rundir.Dir // becomes that of an earlier executor if its container is adopted
 
+	asked  chan struct{}         // the scheduler wants to be told again; holds one
 	last   coordinator.RunReport // told to the scheduler
 	misses int                   // of Elasticsearch, in a row
 }
@@ -143,6 +144,14 @@ func (l *life) setDir(run rundir.Dir) {
 
 // setSeeds tells the node where the others are.
 func (l *life) setSeeds(seeds []string) error { return l.dir().SetSeeds(seeds) }
+
+// tellAgain has the scheduler told once more what it was told last: of a task whose agent was away Mesos says only that it runs.
+func (l *life) tellAgain() {
+	select {
+	case l.asked <- struct{}{}:
+	default: // that is about to happen
+	}
+}
 
 // find looks for a container of this node, and keeps looking for a while when the runtime does not answer.
 func (l *life) find(ctx context.Context) (*Container, error) {
@@ -226,6 +235,8 @@ func (l *life) watch(wanted context.Context, container Container) error {
 			if err := l.look(wanted); err != nil {
 				return err
 			}
+		case <-l.asked:
+			l.tell(report{state: mesos.TASK_RUNNING, text: "runs, as before", run: l.last})
 		}
 	}
 }

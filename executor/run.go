@@ -49,7 +49,6 @@ type executor struct {
 	life    *life                   // of that; nil before
 	order   context.CancelCauseFunc // ends the life
 	reports chan report             // of the life
-	said    report                  // the latest of these
 
 	ending bool             // no task will be accepted or none is left
 	shut   bool             // the agent shuts this executor down
@@ -127,7 +126,7 @@ func (e *executor) handle(ctx context.Context, event mesosexec.Event, workers *s
 	case mesosexec.Event_ACKNOWLEDGED:
 		e.agent.outbox.acknowledge(event.Acknowledged.TaskID.Value, event.Acknowledged.UUID)
 	case mesosexec.Event_MESSAGE:
-		e.message(ctx, event.Message.Data)
+		e.message(event.Message.Data)
 	case mesosexec.Event_SHUTDOWN:
 		e.shut = true
 		if e.ending {
@@ -168,7 +167,7 @@ func (e *executor) begin(ctx context.Context, info mesos.TaskInfo, task coordina
 	e.log = e.log.With("node", task.Node, "epoch", task.Epoch)
 	l := &life{
 		task: task, run: rundir.Dir(e.runDir), endpoint: e.env.AgentEndpoint, runtime: e.runtime, driver: e.driver, reports: e.reports, log: e.log,
-		client: elasticsearch.NewClient(coordinator.Address(task.Place.Host, task.Place.HTTPPort), nil),
+		client: elasticsearch.NewClient(coordinator.Address(task.Place.Host, task.Place.HTTPPort), nil), asked: make(chan struct{}, 1),
 	}
 	e.info, e.life, e.order = info, l, order
 	workers.Go(func() {
@@ -217,10 +216,10 @@ func (e *executor) stop(why string, grace time.Duration) {
 
 // message takes over where the other nodes are now. A scheduler that does not know whether this one has joined asks for it: Mesos tells
 // it that the task runs, without what was said along with it.
-func (e *executor) message(ctx context.Context, data []byte) {
+func (e *executor) message(data []byte) {
 	var news struct {
 		Seeds []string `json:"seeds"`
-		Ask   bool     `json:"ask"`
+		Tell  bool     `json:"tell"`
 	}
 	if err := json.Unmarshal(data, &news); err != nil || news.Seeds == nil || e.life == nil {
 		e.log.Warn("message of the scheduler passed over", "error", err)
@@ -229,14 +228,13 @@ func (e *executor) message(ctx context.Context, data []byte) {
 	if err := e.life.setSeeds(news.Seeds); err != nil {
 		e.log.Warn("seeds not handed to the node", "error", err)
 	}
-	if news.Ask && e.said.state == mesos.TASK_RUNNING && e.said.run.Ready {
-		e.tell(ctx, e.said)
+	if news.Tell {
+		e.life.tellAgain()
 	}
 }
 
 // tell sends a status of the task, the last one of which ends the executor's work.
 func (e *executor) tell(ctx context.Context, r report) {
-	e.said = r
 	e.log.Info("task reported", "state", r.state.String(), "text", r.text)
 	e.send(ctx, e.info, r)
 	if isTerminal(r.state) {

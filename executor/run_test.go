@@ -61,7 +61,7 @@ func TestLifeOfATask(t *testing.T) {
 		return err == nil && ok && len(seeds) == 1 && seeds[0] == "10.0.0.1:9300"
 	})
 
-	s.agent.send(message(`{"seeds":["10.0.0.1:9300"],"ask":true}`))
+	s.agent.send(message(`{"seeds":["10.0.0.1:9300"],"tell":true}`))
 	status = s.agent.untilStates("STARTING RUNNING RUNNING RUNNING")
 	require.Equal(t, coordinator.RunReport{Ready: true, Cluster: "U1", Version: "8.19.5"}, runReport(t, status), "said again")
 
@@ -103,6 +103,26 @@ func TestSameOrderAsRecorded(t *testing.T) {
 		}
 	}
 	require.Equal(t, recorded, own)
+}
+
+// Mesos says of a task whose agent was away that it runs, and nothing of what its executor told before.
+func TestTheSchedulerIsToldAgain(t *testing.T) {
+	s := newScene(t)
+	s.start()
+	s.launch()
+	s.agent.untilStates("STARTING RUNNING")
+	s.cluster.Store("U1")
+	before := runReport(t, s.agent.untilStates("STARTING RUNNING RUNNING"))
+	s.agent.send(mesosexec.Event{Type: mesosexec.Event_MESSAGE, Message: &mesosexec.Event_Message{Data: []byte(`{"seeds":["10.0.0.1:9300"],"tell":true}`)}})
+	require.Equal(t, before, runReport(t, s.agent.untilStates("STARTING RUNNING RUNNING RUNNING")))
+	s.agent.send(mesosexec.Event{Type: mesosexec.Event_MESSAGE, Message: &mesosexec.Event_Message{Data: []byte(`{"seeds":["10.0.0.2:9300"]}`)}})
+	s.agent.until("seeds", func() bool {
+		seeds, _, _ := s.run.Seeds()
+		return len(seeds) == 1 && seeds[0] == "10.0.0.2:9300"
+	})
+	s.kill(0)
+	s.agent.untilStates("STARTING RUNNING RUNNING RUNNING KILLING KILLED")
+	require.NoError(t, s.end())
 }
 
 func TestKillPolicies(t *testing.T) {

@@ -110,11 +110,11 @@ func reconcile(tasks []coordinator.TaskRef) *v1.Call {
 // seedsMessage is what an executor is told while its node runs.
 type seedsMessage struct {
 	Seeds []string `json:"seeds"`
-	Ask   bool     `json:"ask,omitempty"` // whether its node has joined
+	Tell  bool     `json:"tell,omitempty"` // the state that was told last, again
 }
 
 func seeds(s coordinator.Seeds) (*v1.Call, error) {
-	data, err := json.Marshal(seedsMessage{Seeds: s.Seeds, Ask: s.Ask})
+	data, err := json.Marshal(seedsMessage{Seeds: s.Seeds, Tell: s.Ask})
 	if err != nil {
 		return nil, fmt.Errorf("encode seeds for %s: %w", s.Task, err)
 	}

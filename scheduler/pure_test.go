@@ -94,8 +94,11 @@ func TestReportsCarryWhatTheExecutorSays(t *testing.T) {
 		Source: mesos.SOURCE_EXECUTOR.Enum(), Data: []byte(`{"ready":true,"cluster":"uuid","version":"8.19.5","host":"h1","unknown":1}`), UUID: []byte("0123456789abcdef"),
 	}
 	assert.Equal(t, coordinator.Report{
-		At: at, Task: "es-1-2", Agent: "a1", Outcome: coordinator.Alive, UUID: "0123456789abcdef", Ready: true, Cluster: "uuid", Host: "h1",
+		At: at, Task: "es-1-2", Agent: "a1", Outcome: coordinator.Alive, UUID: "0123456789abcdef", Told: true, Ready: true, Cluster: "uuid", Host: "h1",
 	}, report(s, at))
+	s.Source = mesos.SOURCE_MASTER.Enum()
+	assert.Equal(t, coordinator.Report{At: at, Task: "es-1-2", Agent: "a1", Outcome: coordinator.Alive, UUID: "0123456789abcdef"}, report(s, at))
+	s.Source = mesos.SOURCE_EXECUTOR.Enum()
 	s.State = mesos.TASK_STARTING.Enum()
 	assert.Equal(t, coordinator.Report{
 		At: at, Task: "es-1-2", Agent: "a1", Outcome: coordinator.Pending, UUID: "0123456789abcdef", Begun: true, Host: "h1", Fault: coordinator.FaultNone,

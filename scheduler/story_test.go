@@ -49,7 +49,7 @@ func TestSeedsGoToExecutors(t *testing.T) {
 	r.running(1, 2)
 	r.eventually(func() bool {
 		for _, c := range r.master.Calls(v1.Call_MESSAGE) {
-			if c.Message.ExecutorID.Value == "es-1-1" && string(c.Message.Data) == `{"seeds":["10.0.0.1:9300","10.0.0.2:9300"],"ask":true}` {
+			if c.Message.ExecutorID.Value == "es-1-1" && string(c.Message.Data) == `{"seeds":["10.0.0.1:9300","10.0.0.2:9300"]}` {
 				return true
 			}
 		}

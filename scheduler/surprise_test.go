@@ -86,7 +86,7 @@ func TestUpdatesThatNobodyWaitsForAreNotAcknowledged(t *testing.T) {
 	r.running(1)
 	r.eventually(func() bool {
 		messages := r.master.Calls(v1.Call_MESSAGE)
-		return len(messages) > told && bytes.Contains(messages[told].Message.Data, []byte(`"ask":true`))
+		return len(messages) > told && bytes.Contains(messages[told].Message.Data, []byte(`"tell":true`))
 	}, "its executor is asked whether it has joined")
 	r.master.Update("es-1-1", mesos.TASK_RUNNING, []byte(`{"ready":true,"cluster":"uuid"}`))
 	r.eventually(func() bool { return r.node(1).Ready && r.master.Unacknowledged() == 0 }, "the executor says more")

@@ -176,7 +176,7 @@ func problemOf(v scheduler.View, n coordinator.Node, wanted bool) (what, do stri
 		return fmt.Sprintf("was launched %s ago on agent %s (%s) and does not run yet", since, n.Place.Agent, n.Place.Host),
 			fmt.Sprintf("look at the sandbox of task %s in Mesos; a first pull of the image may take its time", coordinator.TaskID(v.State.Framework, n.ID, n.Epoch))
 	case wanted && n.Phase == coordinator.Running && !n.Ready && since > joinTime:
-		return fmt.Sprintf("runs for %s but has joined no cluster", since), "look at its log: `docker logs` on " + n.Place.Host
+		return fmt.Sprintf("runs for %s but is in no cluster", since), "look at its log: `docker logs` on " + n.Place.Host
 	}
 	return "", ""
 }

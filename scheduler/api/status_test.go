@@ -113,7 +113,7 @@ func TestStatusSaysWhatIsWrongAndWhatToDo(t *testing.T) {
 		}, "its host goes down for maintenance at 2026-01-02T03:04:05Z; no offer elsewhere fits so far",
 			"give Mesos an agent that fits; otherwise the node goes down with its host, in order, and waits", 1},
 		"does not join": {func(_ *scheduler.View, n *coordinator.Node) { n.Ready, n.Since = false, time.Now().Add(-time.Hour) },
-			"runs for 1h0m0s but has joined no cluster", "look at its log: `docker logs` on 10.0.0.1", 1},
+			"runs for 1h0m0s but is in no cluster", "look at its log: `docker logs` on 10.0.0.1", 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := well()
