@@ -48,11 +48,15 @@ type nodeArgument struct {
 
 // order gives an order for one node and says what comes of it.
 func (f *operatorFlags) order(ctx context.Context, k *kong.Context, id int, verb string, says func(api.Node) string) error {
+	return f.give(k, func(c *client.Client) (api.Node, error) { return c.Order(ctx, id, verb) }, says)
+}
+
+func (f *operatorFlags) give(k *kong.Context, order func(*client.Client) (api.Node, error), says func(api.Node) string) error {
 	c, err := f.client()
 	if err != nil {
 		return err
 	}
-	n, err := c.Order(ctx, id, verb)
+	n, err := order(c)
 	if err != nil {
 		return err
 	}
@@ -84,7 +88,14 @@ func (c *statusCommand) Run(ctx context.Context, k *kong.Context) error {
 }
 
 func writeStatus(w io.Writer, s api.Status) {
-	fmt.Fprintf(w, "framework %s (%s) at Mesos master %s: %d of %d nodes are ready\n\n", s.Framework, orNone(s.FrameworkID), orNone(s.Master), s.Ready, s.Target)
+	fmt.Fprintf(w, "framework %s (%s) at Mesos master %s: %d of %d nodes are ready\n", s.Framework, orNone(s.FrameworkID), orNone(s.Master), s.Ready, s.Target)
+	switch {
+	case s.Health != nil:
+		fmt.Fprintf(w, "the cluster is %s\n", s.Health.Health)
+	case s.Ready > 0:
+		fmt.Fprintln(w, "the cluster's health is not known: no elected master tells it")
+	}
+	fmt.Fprintln(w)
 	for _, g := range s.Groups {
 		fmt.Fprintf(w, "group %s: %d of %d nodes are ready\n", g.Name, g.Ready, g.Target)
 	}
@@ -233,13 +244,21 @@ func (c *scaleCommand) Run(ctx context.Context, k *kong.Context) error {
 
 type restartCommand struct {
 	nodeArgument  `embed:""`
+	Now           bool `help:"Wait neither for the other nodes nor for the cluster." env:"-"`
 	operatorFlags `embed:""`
 }
 
 // Run gives the order.
 func (c *restartCommand) Run(ctx context.Context, k *kong.Context) error {
-	return c.order(ctx, k, c.Node, "restart", func(n api.Node) string {
-		if n.Intent == coordinator.Restart {
+	order := func(asked *client.Client) (api.Node, error) { return asked.Order(ctx, c.Node, "restart") }
+	if c.Now {
+		order = func(asked *client.Client) (api.Node, error) { return asked.RestartNow(ctx, c.Node) }
+	}
+	return c.give(k, order, func(n api.Node) string {
+		switch {
+		case n.Due():
+			return fmt.Sprintf("node %d is restarted later, as epoch %d; %s. `mooring restart %d --now` waits for nothing", n.ID, n.Epoch+1, n.Waits, n.ID)
+		case n.Intent == coordinator.Restart:
 			return fmt.Sprintf("node %d is stopped and launched again, as epoch %d", n.ID, n.Epoch+1)
 		}
 		return fmt.Sprintf("node %d does not run: it is launched anyway", n.ID)

@@ -40,6 +40,7 @@ func serveScheduler(t *testing.T) (*scriptedScheduler, string) {
 		ID: 1, Epoch: 3, Phase: coordinator.Running, Ready: true, Since: time.Now().Add(-90 * time.Minute),
 		Place:  coordinator.Place{Agent: "a1", Host: "10.0.0.1", HTTPPort: 9200, TransportPort: 9300},
 		Holder: coordinator.Holder{Epoch: 3, Agent: "a1", Host: "hostA"}, Sizes: coordinator.Sizes{Data: 100 << 30},
+		Health: coordinator.Health{Status: "yellow", Nodes: 1, Unassigned: 2},
 	}
 	s := &scriptedScheduler{view: scheduler.View{
 		State: state, Loaded: true, Subscribed: "m1:5050", Rules: coordinator.Rules{Fencing: true},
@@ -70,7 +71,7 @@ func TestOrdersToAScheduler(t *testing.T) {
 		args      []string
 		want, err string
 	}{
-		{[]string{"status"}, "framework es (id-1) at Mesos master m1:5050: 1 of 2 nodes are ready\n\n" + table + volumes +
+		{[]string{"status"}, "framework es (id-1) at Mesos master m1:5050: 1 of 2 nodes are ready\nthe cluster is yellow, 2 unassigned\n\n" + table + volumes +
 			"\nnode 2: no offer fits: 3 with less than 2 ports\n  to do: give Mesos agents that fit, or want fewer nodes (`mooring scale`)\n", "not all is well"},
 		{[]string{"nodes"}, table, ""},
 		{[]string{"nodes", "2"}, "" +
@@ -80,7 +81,8 @@ func TestOrdersToAScheduler(t *testing.T) {
 		{[]string{"scale", "3"}, "3 nodes are wanted; nodes that are stopped for that keep their volumes\n", ""},
 		{[]string{"scale", "0"}, "", `number of nodes 0: use {"value": n} with n from 1 to 10000`},
 		{[]string{"scale", "3", "--json"}, "{\n  \"value\": 3\n}\n", ""},
-		{[]string{"restart", "1"}, "node 1 is stopped and launched again, as epoch 4\n", ""},
+		{[]string{"restart", "1"}, "node 1 is restarted later, as epoch 4; its restart waits: nodes [2 3] have not joined. `mooring restart 1 --now` waits for nothing\n", ""},
+		{[]string{"restart", "1", "--now"}, "node 1 is stopped and launched again, as epoch 4\n", ""},
 		{[]string{"restart", "2"}, "node 2 does not run: it is launched anyway\n", ""},
 		{[]string{"keep", "1"}, "node 1 is to run\n", ""},
 		{[]string{"retire", "1"}, "node 1 is stopped and not replaced; its volumes es1config and es1data are kept\n", ""},
@@ -192,7 +194,7 @@ func TestOrdersToGroups(t *testing.T) {
 	require.EqualError(t, err, `group "date": there are default, data`)
 	out, err = order(t, "status")
 	require.Error(t, err, "not all is well")
-	assert.Contains(t, out, "1 of 3 nodes are ready\n\ngroup default: 1 of 2 nodes are ready\ngroup data: 0 of 1 nodes are ready\n\nNODE  GROUP    EPOCH  PHASE")
+	assert.Contains(t, out, "1 of 3 nodes are ready\nthe cluster is yellow, 2 unassigned\n\ngroup default: 1 of 2 nodes are ready\ngroup data: 0 of 1 nodes are ready\n\nNODE  GROUP    EPOCH  PHASE")
 	assert.Contains(t, out, "\n3     data     0      vacant")
 	out, err = order(t, "nodes", "3")
 	require.NoError(t, err)

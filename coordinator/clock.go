@@ -11,7 +11,7 @@ func (t *turn) mendTimes() {
 	}
 	for i := range s.Nodes {
 		n := &s.Nodes[i]
-		for _, at := range []*time.Time{&n.Since, &n.Asked, &n.Killed} {
+		for _, at := range []*time.Time{&n.Since, &n.Asked, &n.Killed, &n.HealthAt} {
 			t.notAfter(at, 0)
 		}
 		t.notAfter(&n.NotBefore, max(backoff(n.Failures), backoffVolume))

@@ -63,6 +63,7 @@ type Report struct {
 	Told    bool   // with Alive: its executor says so, and whether the node is in its cluster; Mesos' own word does not
 	Ready   bool   // with Alive: the node is part of a cluster
 	Cluster string // with Ready: UUID of that cluster
+	Health  Health // with Ready: of that cluster, if the node is its elected master
 
 	Draining bool // the agent is being emptied on an operator's order: nothing comes back there
 }
@@ -124,6 +125,7 @@ type Order struct {
 	At     time.Time
 	Node   NodeID
 	Intent Intent
+	Now    bool // with Restart: whatever state the other nodes and the cluster are in
 }
 
 // Forgive lets a held node start again, and lets it begin with an empty data volume.

@@ -53,12 +53,14 @@ func (t *turn) noticed(e Maintenance) {
 	leaving := map[string]Window{}
 	maps.Copy(leaving, t.state.Leaving)
 	answers := map[bool][]string{}
-	unwell := t.state.Unwell()
+	unwell, unsafe := t.state.Unwell(), t.state.Unsafe(t.now) != ""
 	for _, n := range e.Notices {
 		n.Window.Heard = t.now
 		leaving[n.Agent] = n.Window
-		well := !slices.ContainsFunc(unwell, func(id NodeID) bool { return t.state.node(id).Place.Agent != n.Agent })
-		answers[well] = append(answers[well], n.ID)
+		elsewhere := slices.ContainsFunc(unwell, func(id NodeID) bool { return t.state.node(id).Place.Agent != n.Agent })
+		ready := slices.ContainsFunc(t.state.Nodes, func(o Node) bool { return o.Place.Agent == n.Agent && o.Ready })
+		accept := !elsewhere && !(ready && unsafe)
+		answers[accept] = append(answers[accept], n.ID)
 	}
 	t.state.Leaving = leaving
 	for _, accept := range []bool{true, false} {
@@ -100,24 +102,25 @@ func (s *State) MustMove(n Node, at time.Time) bool {
 func (s *State) Unwell() []NodeID {
 	var unwell []NodeID
 	for i, wanted := range s.Wanted() {
-		if n := s.Nodes[i]; wanted && !(n.Phase == Running && n.Ready && n.Intent == Keep) {
+		if n := s.Nodes[i]; wanted && !(n.Phase == Running && n.Ready && (n.Intent == Keep || n.Due())) {
 			unwell = append(unwell, n.ID)
 		}
 	}
 	return unwell
 }
 
-// movable are the nodes of which one may be moved now: all that must, if they are well; one that is not itself, if all others are.
+// movable are the nodes of which one may be moved now: all that must, if all nodes and the cluster are well; one that is not itself,
+// if all others are.
 func (t *turn) movable() []NodeID {
 	if len(t.state.Leaving) == 0 {
 		return nil
 	}
-	unwell := t.state.Unwell()
+	unwell, unsafe := t.state.Unwell(), t.state.Unsafe(t.now) != ""
 	var movable []NodeID
 	for i, wanted := range t.state.Wanted() {
 		n := t.state.Nodes[i]
 		alone := len(unwell) == 0 || len(unwell) == 1 && unwell[0] == n.ID
-		if wanted && alone && t.state.MustMove(n, t.now) && t.group(n) != nil {
+		if wanted && alone && !(n.Ready && unsafe) && t.state.MustMove(n, t.now) && t.group(n) != nil {
 			movable = append(movable, n.ID)
 		}
 	}
@@ -125,7 +128,7 @@ func (t *turn) movable() []NodeID {
 }
 
 // moveOne stops one node whose agent goes down soon, if a place elsewhere is offered: it is launched there as soon as its
-// volumes are free. The next one follows when it has joined.
+// volumes are free. The next one follows when it has joined and the cluster has recovered.
 func (t *turn) moveOne(p *placement) {
 	for _, id := range t.movable() {
 		if n := t.state.node(id); p.choice(*n).find(*n) != nil {

@@ -47,6 +47,7 @@ type broken struct {
 	neverAsks        bool // Mesos is not asked for what it knows
 	takesForGranted  bool // executors are not asked whether their node has joined
 	neverRevives     bool // Mesos is not asked for offers
+	reckless         bool // the cluster counts as well, however it is
 }
 
 // find plays histories from a seed on until one fails, and returns the first that does.
@@ -98,7 +99,7 @@ func TestABrokenRuleIsNoticed(t *testing.T) {
 		"acknowledges, then saves":             {broken{acknowledgeFirst: true}, "nothing is acknowledged that was not saved"},
 		"a save that failed counts":            {broken{believes: true}, "that was not saved"},
 		"the store does not ask who leads":     {broken{noFence: true}, "epoch"},
-		"the store does not ask what was read": {broken{noVersions: true}, "epoch"},
+		"the store does not ask what was read": {broken{noVersions: true}, "epoch|the number of nodes"},
 		"a term begins with what was known":    {broken{oldState: true}, "epoch"},
 		"a report of any epoch counts":         {broken{anyEpoch: true}, "a report of an older epoch changes no node"},
 		"what is of an older epoch lives":      {broken{spares: true}, "what is of an older epoch is killed"},
@@ -122,6 +123,7 @@ func TestABrokenRuleIsNoticed(t *testing.T) {
 		"Mesos is not asked for what it knows": {broken{neverAsks: true}, "after all trouble"},
 		"joining is not asked for":             {broken{takesForGranted: true}, "has joined, and the state does not say so"},
 		"Mesos is not asked for offers":        {broken{neverRevives: true}, "after all trouble"},
+		"the cluster counts as well":           {broken{reckless: true}, "no node is stopped without need"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			count := uint64(20_000)

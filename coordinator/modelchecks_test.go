@@ -17,6 +17,7 @@ func (p *process) check(before, after coordinator.State, e coordinator.Event, ac
 	p.checkPlaces(before, after, e, actions)
 	p.checkMoves(before, after, e, actions)
 	p.checkOffers(e, actions)
+	p.checkHealth(before, after)
 	if r, is := e.(coordinator.Report); is {
 		p.checkReport(before, after, r, actions)
 	}
@@ -140,7 +141,7 @@ const (
 
 // heal ends all trouble and lets time pass until everything is as it should be.
 func (h *history) heal() {
-	h.faults = false
+	h.faults, h.health = false, green
 	h.keeper.away, h.master.up = false, true
 	for len(h.keeper.late) > 0 {
 		h.keeper.arrive()

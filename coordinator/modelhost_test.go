@@ -168,7 +168,7 @@ func (t *task) say(o coordinator.Outcome, f coordinator.Fault) {
 		r.Host = t.agent.host.name
 	}
 	if o == coordinator.Alive {
-		r.Host, r.Ready, r.Cluster = t.agent.host.name, true, "uuid"
+		r.Host, r.Told, r.Ready, r.Cluster, r.Health = t.agent.host.name, true, true, "uuid", t.health
 	}
 	if t.pending = append(t.pending, r); len(t.pending) == 1 {
 		t.forward()

@@ -17,6 +17,7 @@ type history struct {
 	fencing bool // the volumes refuse a second writer
 	grouped bool // there are groups of nodes, constraints, and hosts that differ
 	faults  bool // something may still go wrong
+	health  coordinator.Health
 
 	rules      coordinator.Rules // that a scheduler starts with
 	perHost    int               // nodes on one host at most
@@ -140,8 +141,10 @@ func (h *history) happen() {
 	case n < 45:
 		p.lead()
 		p.subscribe()
-	case n < 60:
+	case n < 59:
 		h.quiet()
+	case n < 60:
+		h.healthChanges()
 	case n < 70:
 		h.agentActs(h.hosts[h.rng.IntN(len(h.hosts))])
 	case n < 74:

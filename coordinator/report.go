@@ -75,16 +75,24 @@ func (t *turn) alive(n *Node, r Report) {
 	switch {
 	case t.hasJoined(n, r):
 		n.Ready, n.Problem = true, ""
+		n.Health, n.HealthAt = r.Health, time.Time{}
+		if r.Health.Status != "" {
+			n.HealthAt = t.now
+		}
 		delete(t.state.Agents, n.Place.Agent)
 	case r.Ready:
+		n.leftCluster()
 		t.hold(n, fmt.Sprintf("node is in cluster %s, the others are in %s", r.Cluster, t.state.ClusterUUID))
 	case r.Told:
-		n.Ready = false
+		n.leftCluster()
 	}
 	if news {
 		t.tell(*n, t.state.seeds(), !r.Told)
 	}
 }
+
+// leftCluster notes that a node is no part of the cluster, hence not its master.
+func (n *Node) leftCluster() { n.Ready, n.Health, n.HealthAt = false, Health{}, time.Time{} }
 
 // hasJoined records that a node was part of the framework's cluster, whatever became of it since. The first cluster seen is the only one
 // the framework will ever have.

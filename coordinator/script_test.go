@@ -81,9 +81,12 @@ func (s *script) running(ids ...coordinator.NodeID) *script {
 	return s
 }
 
+// ready is what the executor of a node says that is in its cluster, which is well.
 func ready(cluster string) func(*coordinator.Report) {
-	return func(r *coordinator.Report) { r.Told, r.Ready, r.Cluster = true, true, cluster }
+	return func(r *coordinator.Report) { r.Told, r.Ready, r.Cluster, r.Health = true, true, cluster, green }
 }
+
+var green = coordinator.Health{Status: "green", Nodes: 9}
 
 func fault(f coordinator.Fault, message string) func(*coordinator.Report) {
 	return func(r *coordinator.Report) { r.Fault, r.Message = f, message }

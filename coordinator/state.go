@@ -57,6 +57,8 @@ type Node struct {
 	Asked     time.Time `json:"asked,omitzero"`       // latest reconciliation of this node
 	Killed    time.Time `json:"killed,omitzero"`      // latest kill sent to this epoch
 	Ready     bool      `json:"ready,omitempty"`      // in its cluster, as its executor said last
+	Health    Health    `json:"health,omitzero"`      // of the cluster, if this node is its elected master
+	HealthAt  time.Time `json:"health_at,omitzero"`   // when that was heard
 	Joined    bool      `json:"joined,omitempty"`     // joined the cluster in some epoch: its data volume must not be empty
 	Failures  int       `json:"failures,omitempty"`   // in a row, without a long run between
 	NotBefore time.Time `json:"not_before,omitzero"`  // backoff: no launch earlier

@@ -119,7 +119,7 @@ func (t *turn) enter(n *Node, p Phase) {
 		n.Phase, n.Since = p, t.now
 	}
 	if p != Running {
-		n.Ready = false
+		n.leftCluster()
 	}
 	if p != Lost {
 		n.AgentGone = false
@@ -129,6 +129,9 @@ func (t *turn) enter(n *Node, p Phase) {
 // order notes an operator's intent. Retiring a node lowers the target, so that no other takes its place.
 func (t *turn) order(e Order) {
 	n := t.state.node(e.Node)
+	if n != nil && e.Intent == Restart && e.Now && n.Phase == Running {
+		defer t.stop(n)
+	}
 	switch {
 	case n == nil || n.Intent == e.Intent:
 		return

@@ -58,6 +58,7 @@ type RunReport struct {
 	Version string `json:"version,omitempty"` // of Elasticsearch
 	Host    string `json:"host,omitempty"`    // this host's name in the words of its volume driver, from STARTING on
 	Sizes   Sizes  `json:"sizes,omitzero"`    // of the node's volumes, with Host
+	Health  Health `json:"health,omitzero"`   // of that cluster, if this node is its elected master
 	Fault   Fault  `json:"fault,omitempty"`   // of a failure
 }
 

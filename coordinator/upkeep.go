@@ -82,15 +82,42 @@ func (t *turn) list() {
 // stopUnwanted kills what should not run, again and again until it is over.
 func (t *turn) stopUnwanted() {
 	wanted := t.state.Wanted()
+	next := t.restartable(wanted)
 	for i := range t.state.Nodes {
 		n := &t.state.Nodes[i]
-		stop := !wanted[i] || n.Intent == Restart || n.Intent == Move || n.Held != ""
-		if !stop || n.Phase == Vacant || n.AgentGone || t.killedLately(n) {
-			continue
+		restart := n.Intent == Restart && (n.ID == next || !n.Due())
+		if !wanted[i] || restart || n.Intent == Move || n.Held != "" {
+			t.stop(n)
 		}
-		n.Killed = t.now
-		t.kill(t.task(*n))
 	}
+}
+
+// Due tells whether a node is to be restarted that does its part, so that the right moment is waited for. With the first kill it
+// has come.
+func (n Node) Due() bool {
+	return n.Intent == Restart && n.Phase == Running && n.Ready && n.Killed.IsZero()
+}
+
+// restartable is the first node whose restart is due, if all others and the cluster are well; 0: none may be restarted.
+func (t *turn) restartable(wanted []bool) NodeID {
+	for i := range t.state.Nodes {
+		if n := &t.state.Nodes[i]; n.Intent == Restart && wanted[i] && n.Due() { // asked in every step: copies would add up
+			if t.state.Waits(*n, t.now) != "" {
+				return 0
+			}
+			return n.ID
+		}
+	}
+	return 0
+}
+
+// stop kills a node, if it may run and was not told so lately.
+func (t *turn) stop(n *Node) {
+	if n.Phase == Vacant || n.AgentGone || t.killedLately(n) {
+		return
+	}
+	n.Killed = t.now
+	t.kill(t.task(*n))
 }
 
 // killedLately tells whether a kill may be on its way. One from before the subscription may never have been sent.

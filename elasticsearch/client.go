@@ -33,6 +33,7 @@ func NewClient(address string, transport http.RoundTripper) *Client {
 // Membership is what a node says of its cluster.
 type Membership struct {
 	Joined  bool   // the node sees an elected master
+	Master  string // ID of that one
 	Cluster string // UUID of the cluster; empty while it forms
 }
 
@@ -49,37 +50,53 @@ func (c *Client) Membership(ctx context.Context) (Membership, error) {
 		return Membership{}, err
 	}
 	if uuid := answer.Metadata.UUID; uuid != "" && uuid != stillForms {
-		return Membership{Joined: answer.Master != "", Cluster: uuid}, nil
+		return Membership{Joined: answer.Master != "", Master: answer.Master, Cluster: uuid}, nil
 	}
 	return Membership{}, nil
 }
 
-// Version asks for the version of Elasticsearch that runs, as it writes it.
-func (c *Client) Version(ctx context.Context) (string, error) {
+// Self is what a node is, for as long as it runs.
+type Self struct {
+	ID      string // by which others name it
+	Version string // of Elasticsearch, as it writes it
+}
+
+// Self asks what the node is.
+func (c *Client) Self(ctx context.Context) (Self, error) {
 	var answer struct {
 		Nodes map[string]struct {
 			Version string `json:"version"`
 		} `json:"nodes"`
 	}
 	if err := c.get(ctx, "/_nodes/_local?filter_path=nodes.*.version", &answer); err != nil {
-		return "", err
+		return Self{}, err
 	}
-	for _, node := range answer.Nodes {
-		return node.Version, nil
+	for id, node := range answer.Nodes {
+		return Self{id, node.Version}, nil
 	}
-	return "", fmt.Errorf("ask %s for its version: the answer names no node", c.base)
+	return Self{}, fmt.Errorf("ask %s for its version: the answer names no node", c.base)
 }
 
-// Health is the state of a cluster as one node sees it.
+// Health is the state of a cluster as one node sees it. Of a shard that moves, only the copy that it moves from counts.
 type Health struct {
-	Status string `json:"status"`          // green, yellow or red
-	Nodes  int    `json:"number_of_nodes"` // that have joined
+	Status       string `json:"status"`                    // green, yellow (a copy is missing) or red (a primary is missing)
+	Nodes        int    `json:"number_of_nodes"`           // that have joined
+	Initializing int    `json:"initializing_shards"`       // shards that recover
+	Fetching     int    `json:"number_of_in_flight_fetch"` // questions to nodes which shards they have, before they are assigned
+	Relocating   int    `json:"relocating_shards"`
+	Delayed      int    `json:"delayed_unassigned_shards"` // of those unassigned: that wait for a node which left
+	Unassigned   int    `json:"unassigned_shards"`
 }
 
-// Health asks for the health of the cluster in the node's view.
+// Health asks for the health of the cluster in the node's view: that of the elected master is the one to go by. What the master
+// has still to do is waited for, though not for long: right after a shard has recovered the next one is due, and nothing shows it.
 func (c *Client) Health(ctx context.Context) (Health, error) {
 	var answer Health
-	err := c.get(ctx, "/_cluster/health?local=true&filter_path=status,number_of_nodes", &answer)
+	const path = "/_cluster/health?local=true&wait_for_events=languid&timeout=1s&filter_path=status,number_of_nodes,*_shards,number_of_in_flight_fetch"
+	err := c.get(ctx, path, &answer)
+	if err == nil && answer.Status == "" {
+		err = fmt.Errorf("ask %s for the cluster's health: the answer has no status", c.base)
+	}
 	return answer, err
 }
 
@@ -92,8 +109,8 @@ func (c *Client) get(ctx context.Context, path string, answer any) error {
 	if err != nil {
 		return fmt.Errorf("ask Elasticsearch: %w", err)
 	}
-	defer func() { _ = response.Body.Close() }() // read only; nothing is lost
-	if response.StatusCode != http.StatusOK {
+	defer func() { _ = response.Body.Close() }()                                                 // read only; nothing is lost
+	if code := response.StatusCode; code != http.StatusOK && code != http.StatusRequestTimeout { // that one says what is so, but not yet what was waited for
 		return fmt.Errorf("ask Elasticsearch at %s: answered %s", c.base, response.Status)
 	}
 	if err := json.NewDecoder(io.LimitReader(response.Body, maxAnswer)).Decode(answer); err != nil {

@@ -27,7 +27,7 @@ func serve(t *testing.T, status int, answer string) (client *elasticsearch.Clien
 
 func TestMembership(t *testing.T) {
 	for answer, want := range map[string]elasticsearch.Membership{
-		`{"master_node":"m","metadata":{"cluster_uuid":"u"}}`:    {Joined: true, Cluster: "u"},
+		`{"master_node":"m","metadata":{"cluster_uuid":"u"}}`:    {Joined: true, Master: "m", Cluster: "u"},
 		`{"metadata":{"cluster_uuid":"u"}}`:                      {Cluster: "u"},
 		`{"master_node":"m","metadata":{"cluster_uuid":"_na_"}}`: {},
 		`{"metadata":{"cluster_uuid":"_na_"}}`:                   {},
@@ -41,20 +41,31 @@ func TestMembership(t *testing.T) {
 	}
 }
 
-func TestVersionAndHealth(t *testing.T) {
+func TestSelf(t *testing.T) {
 	client, _ := serve(t, http.StatusOK, `{"nodes":{"abc":{"version":"8.19.5"}}}`)
-	version, err := client.Version(t.Context())
+	self, err := client.Self(t.Context())
 	require.NoError(t, err)
-	require.Equal(t, "8.19.5", version)
+	require.Equal(t, elasticsearch.Self{ID: "abc", Version: "8.19.5"}, self)
 
 	client, _ = serve(t, http.StatusOK, `{}`)
-	_, err = client.Version(t.Context())
+	_, err = client.Self(t.Context())
 	require.ErrorContains(t, err, "names no node")
+}
 
-	client, _ = serve(t, http.StatusOK, `{"status":"green","number_of_nodes":3}`)
-	health, err := client.Health(t.Context())
-	require.NoError(t, err)
-	require.Equal(t, elasticsearch.Health{Status: "green", Nodes: 3}, health)
+// Elasticsearch 7.17 answers 408 when it still has something to do, with the whole health.
+func TestHealth(t *testing.T) {
+	const answer = `{"status":"yellow","number_of_nodes":3,"initializing_shards":1,"number_of_in_flight_fetch":2,"relocating_shards":3,
+		"delayed_unassigned_shards":4,"unassigned_shards":5,"active_shards":6}`
+	for _, status := range []int{http.StatusOK, http.StatusRequestTimeout} {
+		client, asked := serve(t, status, answer)
+		health, err := client.Health(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, elasticsearch.Health{Status: "yellow", Nodes: 3, Initializing: 1, Fetching: 2, Relocating: 3, Delayed: 4, Unassigned: 5}, health)
+		require.Contains(t, *asked, "GET /_cluster/health?local=true&wait_for_events=languid&timeout=1s&")
+	}
+	client, _ := serve(t, http.StatusRequestTimeout, `{}`)
+	_, err := client.Health(t.Context())
+	require.ErrorContains(t, err, "the answer has no status")
 }
 
 func TestBadAnswers(t *testing.T) {

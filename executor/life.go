@@ -22,6 +22,7 @@ const (
 	retryPause    = time.Second      // after an error of the runtime
 	beatInterval  = 2 * time.Second  // the node waits thirty times as long
 	pollInterval  = time.Second / 2  // between two questions to Elasticsearch
+	healthEvery   = 3 * time.Second  // between two looks at the cluster's health, so that a recovery is not a storm of updates
 	maxMisses     = 10               // answers without a cluster, in a row, before a node counts as outside of it
 	maxStatusText = 2000             // bytes of a message; schedulers keep and show it
 )
@@ -66,6 +67,9 @@ type life struct {
 	asked  chan struct{}         // the scheduler wants to be told again; holds one
 	last   coordinator.RunReport // told to the scheduler
 	misses int                   // of Elasticsearch, in a row
+	self   elasticsearch.Self    // empty until it is known
+	health coordinator.Health    // seen last; empty unless this node is the elected master
+	looked time.Time             // when, at that
 }
 
 // live runs the task until it ends by itself or wanted ends, whose cause is an order then. The last report it sends is a

@@ -24,6 +24,8 @@ type quiet struct {
 	runtime *runtimetest.Fake
 	run     rundir.Dir
 	answer  atomic.Value // string: body of Elasticsearch's next answers; empty: no answer
+	health  atomic.Value // the same, to who asks for the health
+	looks   atomic.Int64 // at the health
 	order   context.CancelCauseFunc
 	told    []executor.Told // complete once over is closed
 	over    chan struct{}
@@ -32,6 +34,7 @@ type quiet struct {
 func newQuiet(t *testing.T) *quiet {
 	q := &quiet{runtime: &runtimetest.Fake{}, run: rundir.Dir(t.TempDir()), over: make(chan struct{})}
 	q.answer.Store("")
+	q.health.Store("")
 	return q
 }
 
@@ -41,8 +44,14 @@ func (q *quiet) RoundTrip(r *http.Request) (*http.Response, error) {
 	if text == "" {
 		return nil, errors.New("connection refused")
 	}
-	if strings.HasPrefix(r.URL.Path, "/_nodes/_local") {
+	switch {
+	case strings.HasPrefix(r.URL.Path, "/_nodes/_local"):
 		text = `{"nodes":{"a":{"version":"8.19.5"}}}`
+	case strings.HasPrefix(r.URL.Path, "/_cluster/health"):
+		q.looks.Add(1)
+		if text, _ = q.health.Load().(string); text == "" {
+			return nil, errors.New("timeout")
+		}
 	}
 	return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(strings.NewReader(text)), Request: r}, nil
 }

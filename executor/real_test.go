@@ -87,7 +87,19 @@ func (r *realScene) joined(t *testing.T) coordinator.RunReport {
 		defer r.agent.mu.Unlock()
 		return len(r.agent.statuses) >= 3
 	}, formTime, 100*time.Millisecond)
-	return runReport(t, r.agent.untilStates("STARTING RUNNING RUNNING"))
+	report := runReport(t, r.agent.untilStates("STARTING RUNNING RUNNING"))
+	require.NotEmpty(t, report.Health.Status, "the only node is the elected master")
+	require.Equal(t, 1, report.Health.Nodes)
+	report.Health = coordinator.Health{} // changes while shards are recovered, see recovered
+	return report
+}
+
+// recovered waits until the executor has told that the cluster of one node is as well as it can be, with so many copies missing.
+func (r *realScene) recovered(t *testing.T, want coordinator.Health) {
+	t.Helper()
+	r.agent.until("health "+want.String(), func() bool {
+		return runReport(t, &r.agent.statuses[len(r.agent.statuses)-1]).Health == want
+	})
 }
 
 func (r *realScene) base() string {
@@ -141,6 +153,10 @@ func (r *realScene) firstLife(t *testing.T) {
 	r.put(t, "/docs", created)
 	require.Contains(t, r.call(t, http.MethodPost, "/docs/_bulk?refresh=true", bulk.String()), `"errors":false`)
 	r.countDocuments(t)
+	r.recovered(t, coordinator.Health{Status: "green", Nodes: 1})
+	r.put(t, "/docs/_settings", `{"index":{"number_of_replicas":1}}`)
+	r.recovered(t, coordinator.Health{Status: "yellow", Nodes: 1, Unassigned: 1})
+	r.put(t, "/docs/_settings", `{"index":{"number_of_replicas":0}}`)
 	r.killed(t)
 	require.NoError(t, r.end())
 
@@ -185,6 +201,7 @@ func (r *realScene) nextLife(t *testing.T) {
 	r.launch()
 	require.Equal(t, coordinator.RunReport{Ready: true, Cluster: r.uuid, Version: r.version}, r.joined(t))
 	r.countDocuments(t)
+	r.recovered(t, coordinator.Health{Status: "green", Nodes: 1})
 	r.killed(t)
 	require.NoError(t, r.end())
 }

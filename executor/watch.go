@@ -3,6 +3,7 @@ package executor
 import (
 	"context"
 	"fmt"
+	"time"
 
 	mesos "github.com/mesos/mesos-go/api/v1/lib"
 
@@ -10,8 +11,8 @@ import (
 	"mooring/executor/rundir"
 )
 
-// look asks Elasticsearch which cluster it is in, and reports when that changes. A node in the wrong cluster is a failure:
-// it would mix two clusters' documents.
+// look asks Elasticsearch which cluster it is in and, if it is the elected master, how that is, and reports when either changes. A node
+// in the wrong cluster is a failure: it would mix two clusters' documents.
 func (l *life) look(ctx context.Context) error {
 	now, err := l.membership(ctx)
 	if err != nil || !now.Ready {
@@ -19,8 +20,8 @@ func (l *life) look(ctx context.Context) error {
 		if !l.last.Ready || l.misses < maxMisses {
 			return nil
 		}
-		now = l.last
-		now.Ready = false
+		now, l.health = l.last, coordinator.Health{}
+		now.Ready, now.Health = false, l.health
 	} else {
 		l.misses = 0
 	}
@@ -33,17 +34,40 @@ func (l *life) look(ctx context.Context) error {
 	return l.tellMembership(now)
 }
 
-// membership asks Elasticsearch itself. The version is asked for once: it does not change in a life.
+// membership asks Elasticsearch itself. What the node is is asked for once: it does not change in a life.
 func (l *life) membership(ctx context.Context) (coordinator.RunReport, error) {
 	m, err := l.client.Membership(ctx)
 	if err != nil || !m.Joined {
 		return coordinator.RunReport{}, err
 	}
-	now := coordinator.RunReport{Ready: true, Cluster: m.Cluster, Version: l.last.Version, Host: l.last.Host, Sizes: l.last.Sizes}
-	if now.Version == "" {
-		now.Version, err = l.client.Version(ctx)
+	if l.self.ID == "" {
+		if l.self, err = l.client.Self(ctx); err != nil {
+			return coordinator.RunReport{}, err
+		}
 	}
-	return now, err
+	l.lookAtHealth(ctx, m.Master == l.self.ID)
+	return coordinator.RunReport{Ready: true, Cluster: m.Cluster, Version: l.self.Version, Host: l.last.Host, Sizes: l.last.Sizes, Health: l.health}, nil
+}
+
+// lookAtHealth asks the elected master how the cluster is. It knows, and nobody else need tell it. Where it does not answer in time,
+// what it said before stays: most likely it has much to do.
+func (l *life) lookAtHealth(ctx context.Context, elected bool) {
+	if !elected {
+		l.health, l.looked = coordinator.Health{}, time.Time{}
+		return
+	}
+	if time.Since(l.looked) < healthEvery {
+		return
+	}
+	l.looked = time.Now()
+	h, err := l.client.Health(ctx)
+	if err != nil {
+		l.log.Debug("the elected master does not tell the cluster's health", "error", err)
+		return
+	}
+	l.health = coordinator.Health{
+		Status: h.Status, Nodes: h.Nodes, Initializing: h.Initializing + h.Fetching, Relocating: h.Relocating, Delayed: h.Delayed, Unassigned: h.Unassigned,
+	}
 }
 
 // tellMembership lets the node mark its volumes before the scheduler counts on what they hold: a node that the scheduler
@@ -63,7 +87,10 @@ func (l *life) tellMembership(now coordinator.RunReport) error {
 			return nil
 		}
 	}
-	l.log.Info("membership changed", "ready", now.Ready, "cluster", now.Cluster)
+	if now.Ready && now.Health.Status != "" {
+		text += ", which is " + now.Health.String()
+	}
+	l.log.Info("membership or health changed", "ready", now.Ready, "cluster", now.Cluster, "health", now.Health.Status)
 	l.last = now
 	l.tell(report{state: mesos.TASK_RUNNING, text: text, run: now})
 	return nil

@@ -1,6 +1,7 @@
 package scheduler_test
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -12,9 +13,11 @@ import (
 	"mooring/coordinator"
 )
 
-// joined has a node report that it is part of the cluster.
-func (r *rig) joined(task string) {
-	r.master.Update(task, mesos.TASK_RUNNING, []byte(`{"ready":true,"cluster":"uuid"}`))
+// joined has a node report that it is part of the cluster, and the elected master of it, which is well.
+func (r *rig) joined(task string) { r.reports(task, "green", 9) }
+
+func (r *rig) reports(task, status string, nodes int) {
+	r.master.Update(task, mesos.TASK_RUNNING, []byte(fmt.Sprintf(`{"ready":true,"cluster":"uuid","health":{"status":%q,"nodes":%d}}`, status, nodes)))
 }
 
 func (r *rig) ready(ids ...coordinator.NodeID) {
@@ -54,6 +57,22 @@ func TestNodesLeaveHostsUnderMaintenanceOneAtATime(t *testing.T) {
 	r.eventually(func() bool { return r.runs(2, 2) }, "node 2 runs elsewhere")
 	assert.Contains(t, []string{"agent-3", "agent-4"}, r.node(1).Place.Agent)
 	assert.Contains(t, []string{"agent-3", "agent-4"}, r.node(2).Place.Agent)
+}
+
+func TestNoNodeLeavesOrIsRestartedWhileTheClusterIsRed(t *testing.T) {
+	r := newRig(t, 2)
+	r.agents(1, 4)
+	r.start()
+	r.settled()
+	r.joined("es-1-1")
+	r.reports("es-2-1", "red", 2)
+	r.ready(1, 2)
+	r.master.Maintain(r.node(1).Place.Agent, time.Now().Add(time.Minute), time.Hour)
+	r.eventually(func() bool { return len(r.master.Calls(v1.Call_DECLINE_INVERSE_OFFERS)) > 0 }, "the operator hears that node 1 cannot leave now")
+	require.NoError(t, r.scheduler.Apply(t.Context(), coordinator.Order{At: time.Now(), Node: 2, Intent: coordinator.Restart}))
+	assert.Empty(t, r.master.Calls(v1.Call_KILL))
+	r.reports("es-2-1", "yellow", 2)
+	r.eventually(func() bool { return r.runs(1, 2) || r.runs(2, 2) }, "one of them")
 }
 
 func TestMaintenanceThatIsCalledOffMovesNothing(t *testing.T) {

@@ -91,10 +91,12 @@ func TestARedirectKeepsTheScheme(t *testing.T) {
 func TestReportsCarryWhatTheExecutorSays(t *testing.T) {
 	s := &mesos.TaskStatus{
 		TaskID: mesos.TaskID{Value: "es-1-2"}, AgentID: &mesos.AgentID{Value: "a1"}, State: mesos.TASK_RUNNING.Enum(),
-		Source: mesos.SOURCE_EXECUTOR.Enum(), Data: []byte(`{"ready":true,"cluster":"uuid","version":"8.19.5","host":"h1","unknown":1}`), UUID: []byte("0123456789abcdef"),
+		Source: mesos.SOURCE_EXECUTOR.Enum(), Data: []byte(`{"ready":true,"cluster":"uuid","version":"8.19.5","host":"h1","unknown":1,
+			"health":{"status":"yellow","nodes":3,"initializing":1,"relocating":2,"delayed":3,"unassigned":4}}`), UUID: []byte("0123456789abcdef"),
 	}
 	assert.Equal(t, coordinator.Report{
 		At: at, Task: "es-1-2", Agent: "a1", Outcome: coordinator.Alive, UUID: "0123456789abcdef", Told: true, Ready: true, Cluster: "uuid", Host: "h1",
+		Health: coordinator.Health{Status: "yellow", Nodes: 3, Initializing: 1, Relocating: 2, Delayed: 3, Unassigned: 4},
 	}, report(s, at))
 	s.Source = mesos.SOURCE_MASTER.Enum()
 	assert.Equal(t, coordinator.Report{At: at, Task: "es-1-2", Agent: "a1", Outcome: coordinator.Alive, UUID: "0123456789abcdef"}, report(s, at))

@@ -30,7 +30,7 @@ func report(s *mesos.TaskStatus, at time.Time) coordinator.Report {
 	switch {
 	case r.Outcome == coordinator.Alive:
 		r.Told = fromExecutor(s)
-		r.Ready, r.Cluster, r.Sizes = run.Ready, run.Cluster, run.Sizes
+		r.Ready, r.Cluster, r.Health, r.Sizes = run.Ready, run.Cluster, run.Health, run.Sizes
 	case fromExecutor(s) && (s.GetState() == mesos.TASK_FAILED || s.GetState() == mesos.TASK_LOST): // it lost its container
 		r.Fault = run.Fault
 	default:

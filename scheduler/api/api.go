@@ -4,6 +4,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -11,6 +12,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"strconv"
 	"strings"
@@ -233,7 +235,7 @@ func (a *server) order(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	event, err := orderEvent(r.PathValue("verb"), id)
+	event, err := orderEvent(r.PathValue("verb"), id, r.URL.Query())
 	if err != nil {
 		return nil, err
 	}
@@ -276,10 +278,17 @@ func (a *server) uninstall(r *http.Request) (any, error) {
 	return a.status(r)
 }
 
-func orderEvent(verb string, id coordinator.NodeID) (coordinator.Event, error) {
+func orderEvent(verb string, id coordinator.NodeID, options url.Values) (coordinator.Event, error) {
+	atOnce, err := strconv.ParseBool(cmp.Or(options.Get("now"), "false"))
+	switch {
+	case err != nil:
+		return nil, bad("now=%q: use now=true, or nothing", options.Get("now"))
+	case atOnce && verb != "restart":
+		return nil, bad("order %q with now: only restart can wait", verb)
+	}
 	switch verb {
 	case "restart":
-		return coordinator.Order{At: now(), Node: id, Intent: coordinator.Restart}, nil
+		return coordinator.Order{At: now(), Node: id, Intent: coordinator.Restart, Now: atOnce}, nil
 	case "retire":
 		return coordinator.Order{At: now(), Node: id, Intent: coordinator.Retire}, nil
 	case "keep":

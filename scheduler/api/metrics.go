@@ -19,6 +19,8 @@ var families = []struct{ name, kind, help string }{
 	{"mooring_nodes_ready", "gauge", "Nodes that have joined the cluster."},
 	{"mooring_group_wanted", "gauge", "Nodes wanted, by group."},
 	{"mooring_group_ready", "gauge", "Nodes that have joined the cluster, by group."},
+	{"mooring_cluster_health", "gauge", "1 for what the Elasticsearch cluster is, as its elected master told last; no series while nobody tells."},
+	{"mooring_cluster_shards", "gauge", "Shards by what is wrong with them; those delayed are counted in those unassigned, too."},
 	{"mooring_nodes_held", "gauge", "Nodes that wait for an operator's word."},
 	{"mooring_nodes_moving", "gauge", "Nodes that must leave a host under maintenance, or are leaving it."},
 	{"mooring_nodes", "gauge", "Nodes by phase."},
@@ -72,6 +74,7 @@ func gauges(v scheduler.View, values map[string]int64) {
 	for _, g := range groupsOf(v) {
 		values[fmt.Sprintf("mooring_group_wanted{group=%q}", g.Name)], values[fmt.Sprintf("mooring_group_ready{group=%q}", g.Name)] = int64(g.Target), int64(g.Ready)
 	}
+	measureHealth(v, values)
 	values["mooring_subscribed"], values["mooring_store_ok"] = flag(v.Subscribed != ""), flag(v.StoreError == "")
 	values["mooring_leading"] = flag(v.Loaded && !v.Standby)
 	values["mooring_uninstalling"] = flag(v.State.Removal != coordinator.Installed)
@@ -94,7 +97,7 @@ func gauges(v scheduler.View, values map[string]int64) {
 
 // labelled are the families whose values all have labels.
 var labelled = []string{
-	"mooring_nodes", "mooring_node_epoch", "mooring_group_wanted", "mooring_group_ready", "mooring_offers_declined_total", "mooring_updates_total", "mooring_maintenance_answers_total",
+	"mooring_nodes", "mooring_cluster_health", "mooring_cluster_shards", "mooring_node_epoch", "mooring_group_wanted", "mooring_group_ready", "mooring_offers_declined_total", "mooring_updates_total", "mooring_maintenance_answers_total",
 }
 
 func flag(b bool) int64 {

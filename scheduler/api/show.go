@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
-	"slices"
 	"strings"
 	"time"
 
@@ -195,18 +194,24 @@ func waits(v scheduler.View, n coordinator.Node) string {
 	return note
 }
 
-// stays says why a node still runs on a host that goes down for maintenance; empty if it does not.
+// stays says why a node still runs that is to be restarted, or whose host goes down for maintenance; empty if neither is so.
 func stays(v scheduler.View, n coordinator.Node) string {
-	if n.Intent != coordinator.Move && !v.State.MustMove(n, time.Now()) {
+	why := ""
+	if n.Due() || v.State.MustMove(n, time.Now()) {
+		why = v.State.Waits(n, time.Now())
+	}
+	switch {
+	case n.Due() && why != "":
+		return "its restart waits: " + why
+	case n.Intent != coordinator.Move && !v.State.MustMove(n, time.Now()):
 		return ""
 	}
 	down := "its host goes down for maintenance at " + v.State.Leaving[n.Place.Agent].Start.Format(time.RFC3339)
 	if n.Intent == coordinator.Move {
 		return "is stopped to be launched elsewhere: " + down
 	}
-	others := slices.DeleteFunc(v.State.Unwell(), func(id coordinator.NodeID) bool { return id == n.ID })
-	if len(others) > 0 {
-		return fmt.Sprintf("%s; it is moved once nodes %v have joined", down, others)
+	if why != "" {
+		return down + "; it is not moved yet: " + why
 	}
 	return down + "; no offer elsewhere fits so far"
 }

@@ -23,6 +23,7 @@ type Status struct {
 	Master      string    `json:"master"`            // leading Mesos master; empty: no subscription
 	Target      int       `json:"target"`            // of all groups together
 	Ready       int       `json:"ready"`             // nodes that have joined the cluster
+	Health      *Health   `json:"health,omitempty"`  // of the Elasticsearch cluster; absent: nobody tells it
 	Removal     string    `json:"removal,omitempty"` // how far an order to uninstall has come
 	Silent      []Silent  `json:"silent,omitempty"`  // hosts whose heartbeat stands still
 	Groups      []Group   `json:"groups,omitempty"`  // if there are others than the default one
@@ -51,7 +52,7 @@ func (a *server) status(r *http.Request) (any, error) {
 	}
 	s := Status{
 		Framework: v.State.Framework, FrameworkID: v.State.FrameworkID, ClusterUUID: v.State.ClusterUUID, Master: v.Subscribed,
-		Target: v.State.Total(), Removal: string(v.State.Removal), Problems: problems(v), Nodes: []Node{},
+		Target: v.State.Total(), Health: healthOf(v), Removal: string(v.State.Removal), Problems: problems(v), Nodes: []Node{},
 	}
 	if groups := groupsOf(v); len(groups) > 1 {
 		s.Groups = groups
@@ -106,6 +107,7 @@ func problemsOfAll(v scheduler.View) []Problem {
 			Do:   "wait: the scheduler ends when Mesos has forgotten the framework; the volumes are kept",
 		})
 	}
+	all = append(all, problemsOfHealth(v)...)
 	all = append(all, problemsOfGroups(v)...)
 	for _, id := range slices.Sorted(maps.Keys(v.State.Agents)) {
 		if a := v.State.Agents[id]; time.Until(a.NotBefore) > 0 && len(a.Failed) > 1 {
@@ -170,6 +172,8 @@ func problemOf(v scheduler.View, n coordinator.Node, wanted bool) (what, do stri
 		return why, fmt.Sprintf("it is tried again by itself; the sandbox of task %s in Mesos has its log", coordinator.TaskID(v.State.Framework, n.ID, n.Epoch))
 	case wanted && (n.Phase == coordinator.Vacant || n.Phase == coordinator.Lost):
 		return orText(why, "waits for an offer"), "give Mesos agents that fit, or want fewer nodes (`mooring scale`)"
+	case wanted && v.State.MustMove(n, time.Now()) && v.State.Waits(n, time.Now()) != "":
+		return why, "wait, or mend what it waits for; otherwise the node goes down with its host, in order, and is launched elsewhere then"
 	case wanted && v.State.MustMove(n, time.Now()):
 		return why, "give Mesos an agent that fits; otherwise the node goes down with its host, in order, and waits"
 	case wanted && n.Phase == coordinator.Claimed && since > joinTime:

@@ -139,7 +139,7 @@ func TestANodeThatIsToMoveSaysWhatItWaitsFor(t *testing.T) {
 	f.view.State.Leaving = map[string]coordinator.Window{"a1": {Start: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)}}
 	var n api.Node
 	get(t, f, "/v1/nodes/1", &n)
-	assert.Equal(t, "its host goes down for maintenance at 2026-01-02T03:04:05Z; it is moved once nodes [2 3] have joined", n.Waits)
+	assert.Equal(t, "its host goes down for maintenance at 2026-01-02T03:04:05Z; it is not moved yet: nodes [2 3] have not joined", n.Waits)
 	f.view.State.Nodes[0].Intent = coordinator.Move
 	get(t, f, "/v1/nodes/1", &n)
 	assert.Equal(t, "is stopped to be launched elsewhere: its host goes down for maintenance at 2026-01-02T03:04:05Z", n.Waits)

@@ -112,6 +112,12 @@ func (c *Client) Order(ctx context.Context, id int, verb string) (api.Node, erro
 	return answer, c.call(ctx, http.MethodPost, fmt.Sprintf("/v1/nodes/%d/%s", id, url.PathEscape(verb)), nil, &answer)
 }
 
+// RestartNow orders a restart that waits neither for the other nodes nor for the cluster.
+func (c *Client) RestartNow(ctx context.Context, id int) (api.Node, error) {
+	var answer api.Node
+	return answer, c.call(ctx, http.MethodPost, fmt.Sprintf("/v1/nodes/%d/restart?now=true", id), nil, &answer)
+}
+
 // Uninstall has all nodes stopped and the framework of that name forgotten by Mesos. It returns when that is certain, not when
 // it is done.
 func (c *Client) Uninstall(ctx context.Context, framework string) (api.Status, error) {

@@ -62,7 +62,9 @@ func full(s coordinator.State) coordinator.State {
 		ID: 2, Group: "data", Epoch: 7, On: "h1", Phase: coordinator.Lost, Since: at, Intent: coordinator.Restart, AgentGone: true, Settled: true,
 		Begun: true, Loose: true, Sizes: coordinator.Sizes{Config: 1, Data: 2}, Holder: coordinator.Holder{Epoch: 6, Agent: "a0", Host: "h0", Gone: true},
 		Place: coordinator.Place{Agent: "a1", Host: "10.0.0.1", HTTPPort: 9200, TransportPort: 9300, Zone: "z", Values: "rack=r1"},
-		Asked: at, Killed: at, Ready: true, Joined: true, Failures: 3, NotBefore: at, Held: "held", Problem: "problem",
+		Asked: at, Killed: at, Ready: true, Joined: true, Failures: 3, HealthAt: at,
+		Health:    coordinator.Health{Status: "red", Nodes: 3, Initializing: 1, Relocating: 2, Delayed: 3, Unassigned: 4},
+		NotBefore: at, Held: "held", Problem: "problem",
 	}
 	return s
 }
