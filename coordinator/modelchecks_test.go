@@ -154,6 +154,9 @@ func (h *history) heal() {
 	}
 	for _, t := range h.tasks {
 		t.alive = t.alive && !t.orphan // a node that sees no executor for a while ends by itself
+		if t.alive && t.told.Status != "" && t.told != green {
+			t.say(coordinator.Alive, coordinator.FaultNone) // the cluster is well again
+		}
 	}
 	for _, p := range h.schedulers {
 		p.rise()

@@ -55,6 +55,7 @@ type task struct {
 	there   bool   // its executor runs, or its agent has words of it that were not acknowledged
 	alive   bool   // its container runs and may write
 	orphan  bool   // its executor died
+	told    coordinator.Health
 	pending []coordinator.Report
 }
 
@@ -168,7 +169,8 @@ func (t *task) say(o coordinator.Outcome, f coordinator.Fault) {
 		r.Host = t.agent.host.name
 	}
 	if o == coordinator.Alive {
-		r.Host, r.Told, r.Ready, r.Cluster, r.Health = t.agent.host.name, true, true, "uuid", t.health
+		t.told = t.health
+		r.Host, r.Told, r.Ready, r.Cluster, r.Health = t.agent.host.name, true, true, "uuid", t.told
 	}
 	if t.pending = append(t.pending, r); len(t.pending) == 1 {
 		t.forward()
