@@ -39,6 +39,7 @@ type rig struct {
 	t         *testing.T
 	master    *mesostest.Master
 	store     *storetest.Memory
+	between   func(scheduler.Store) scheduler.Store // the scheduler and the store; nil: nothing
 	rules     coordinator.Rules
 	options   scheduler.Options
 	scheduler *scheduler.Scheduler
@@ -81,7 +82,11 @@ func (r *rig) start() {
 func (r *rig) startWith(masters ...string) {
 	r.t.Helper()
 	var err error
-	r.scheduler, err = scheduler.New(masters, r.rules, r.store, r.options)
+	var store scheduler.Store = r.store
+	if r.between != nil {
+		store = r.between(r.store)
+	}
+	r.scheduler, err = scheduler.New(masters, r.rules, store, r.options)
 	require.NoError(r.t, err)
 	ctx, cancel := context.WithCancel(context.Background())
 	result := make(chan error, 1)
