@@ -67,11 +67,7 @@ func newMishaps(t *testing.T, seed uint64) *mishaps {
 	h := &mishaps{
 		rig: newRig(t, historyNodes), rng: rand.New(rand.NewPCG(seed, 0)), operator: newOperator(historyNodes), saved: map[string]bool{}, fail: -1,
 	}
-	t.Cleanup(func() {
-		if t.Failed() {
-			t.Logf("seed %d: %s", seed, strings.Join(h.history, "; "))
-		}
-	})
+	t.Cleanup(func() { t.Logf("seed %d: %s", seed, strings.Join(h.history, "; ")) })
 	h.rules.Fencing = seed%2 == 0 // else lost nodes wait for their agent, or for forgiveness
 	h.agents(1, historyAgents)
 	h.proxy = mesostest.NewProxy(t, h.master.Address())
