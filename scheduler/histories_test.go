@@ -27,8 +27,8 @@ const (
 )
 
 // What the model of the rules plays fast is played here by a real scheduler, over HTTP: agents get lost and return, masters fail over,
-// connections break, saves fail, calls are lost, executors end, operators give orders, and the scheduler is stopped and started. No
-// call asks for a launch that was not saved, each order is durable when it was answered well and nothing of it is when it was not,
+// connections break, saves fail, calls are lost, executors end, hosts fall silent, operators give orders, and the scheduler is stopped and started. No
+// call asks for a launch that was not saved, nothing is launched on a silent host, each order is durable when it was answered well and nothing of it is when it was not,
 // and in the end everything that the operators want runs, and nothing else.
 func TestARealSchedulerInRandomHistories(t *testing.T) {
 	for seed := range uint64(histories) {
@@ -53,6 +53,7 @@ type mishaps struct {
 	lost  []string // agents
 	up    bool
 
+	pulse    *pulse // of the hosts; a scheduler sees it if volumes fence
 	operator operator
 	history  []string // what befell, in order
 
@@ -68,7 +69,10 @@ func newMishaps(t *testing.T, seed uint64) *mishaps {
 		rig: newRig(t, historyNodes), rng: rand.New(rand.NewPCG(seed, 0)), operator: newOperator(historyNodes), saved: map[string]bool{}, fail: -1,
 	}
 	t.Cleanup(func() { t.Logf("seed %d: %s", seed, strings.Join(h.history, "; ")) })
-	h.rules.Fencing = seed%2 == 0 // else lost nodes wait for their agent, or for forgiveness
+	h.pulse = &pulse{}
+	if h.rules.Fencing = seed%2 == 0; h.rules.Fencing { // else lost nodes wait for their agent, or for forgiveness
+		h.options.Heartbeats = h.pulse.begin
+	}
 	h.agents(1, historyAgents)
 	h.proxy = mesostest.NewProxy(t, h.master.Address())
 	h.proxy.At(h.sees)
@@ -108,6 +112,9 @@ func (h *mishaps) keeps(s coordinator.State) error {
 		if n.Epoch < h.epochs[i] {
 			h.wrong = append(h.wrong, fmt.Sprintf("node %d goes back from epoch %d to %d", n.ID, h.epochs[i], n.Epoch))
 		}
+		if host := s.SilentHost(n.Place.Agent); n.Epoch > h.epochs[i] && host != "" {
+			h.wrong = append(h.wrong, fmt.Sprintf("node %d is to be launched on %s, which is silent", n.ID, host))
+		}
 		h.epochs[i] = n.Epoch
 		if n.Phase == coordinator.Claimed {
 			h.saved[coordinator.TaskID(s.Framework, n.ID, n.Epoch)] = true
@@ -141,7 +148,7 @@ func (h *mishaps) start() {
 func (h *mishaps) befall() {
 	agent := fmt.Sprintf("agent-%d", 1+h.rng.IntN(historyAgents))
 	tasks := h.runningTasks()
-	switch kind := h.rng.IntN(12); {
+	switch kind := h.rng.IntN(14); {
 	case kind == 0 && !slices.Contains(h.lost, agent):
 		h.happens("%s is lost", agent)
 		h.master.LoseAgent(agent)
@@ -176,7 +183,12 @@ func (h *mishaps) befall() {
 		lose := []v1.Call_Type{v1.Call_ACCEPT, v1.Call_ACKNOWLEDGE, v1.Call_KILL, v1.Call_RECONCILE}[h.rng.IntN(4)]
 		h.happens("of lost calls, %s is one or is none any more, no other is", lose)
 		h.master.Fault(func(f *mesostest.Faults) { f.Lose = map[v1.Call_Type]bool{lose: !f.Lose[lose]} })
-	case kind > 7 && h.up:
+	case kind == 12 && h.rules.Fencing && h.up && h.master.Unacknowledged() == 0:
+		h.fallSilent(agent)
+	case kind == 13:
+		h.happens("all hosts beat")
+		h.beat("")
+	case kind > 7 && kind < 12 && h.up:
 		h.order(kind)
 	}
 	if !h.up && h.rng.IntN(2) == 0 {
@@ -208,6 +220,7 @@ func (h *mishaps) returnAll() {
 func (h *mishaps) heal() {
 	h.master.Fault(func(f *mesostest.Faults) { f.Lose = nil })
 	h.returnAll()
+	h.beat("")
 	if h.up {
 		h.stop() // so that everything which got lost is asked for again
 	}
@@ -235,6 +248,9 @@ func (h *mishaps) well() bool {
 			return false
 		}
 		current = append(current, coordinator.TaskID("es", id, n.Epoch))
+	}
+	if len(h.scheduler.View().State.Silent) > 0 {
+		return false
 	}
 	return slices.Equal(current, h.runningTasks()) && h.master.Unacknowledged() == 0
 }
