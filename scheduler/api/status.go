@@ -170,6 +170,8 @@ func problemOf(v scheduler.View, n coordinator.Node, wanted bool) (what, do stri
 		return fmt.Sprintf("a container of it may still run on agent %s (%s): %s", n.Place.Agent, n.Place.Host, orText(why, "no offer so far")), comeBack(n)
 	case wanted && n.Phase == coordinator.Vacant && n.Failures > 0:
 		return why, fmt.Sprintf("it is tried again by itself; the sandbox of task %s in Mesos has its log", coordinator.TaskID(v.State.Framework, n.ID, n.Epoch))
+	case wanted && n.Phase == coordinator.Vacant && n.Problem != "" && time.Until(n.NotBefore) > 0: // such as a volume that another host holds
+		return why, "it is tried again by itself"
 	case wanted && (n.Phase == coordinator.Vacant || n.Phase == coordinator.Lost):
 		return orText(why, "waits for an offer"), "give Mesos agents that fit, or want fewer nodes (`mooring scale`)"
 	case wanted && v.State.MustMove(n, time.Now()) && v.State.Waits(n, time.Now()) != "":

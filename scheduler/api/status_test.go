@@ -100,6 +100,9 @@ func TestStatusSaysWhatIsWrongAndWhatToDo(t *testing.T) {
 		"failing": {func(_ *scheduler.View, n *coordinator.Node) {
 			n.Phase, n.Ready, n.Failures, n.Problem, n.NotBefore = coordinator.Vacant, false, 2, "no such image", time.Now().Add(time.Hour)
 		}, "next try in 1h0m0s after 2 failure(s): no such image", "it is tried again by itself; the sandbox of task es-1-4 in Mesos has its log", 1},
+		"refused": {func(_ *scheduler.View, n *coordinator.Node) {
+			n.Phase, n.Ready, n.Problem, n.NotBefore = coordinator.Vacant, false, "volume es1data is held by host h9", time.Now().Add(time.Hour)
+		}, "next try in 1h0m0s: volume es1data is held by host h9", "it is tried again by itself", 1},
 		"no offer": {func(v *scheduler.View, n *coordinator.Node) {
 			n.Phase, n.Ready = coordinator.Vacant, false
 			v.Notes[1] = coordinator.Note{Node: 1, Text: "no offer fits: 14 with less than 2 ports"}
