@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -205,6 +206,15 @@ func settled(m *mesostest.Master, count int) bool {
 		nodes[id] = true
 	}
 	return len(tasks) == count && len(nodes) == count && m.Unacknowledged() == 0
+}
+
+// shown tells whether a scheduler shows each node that runs in the epoch in which it runs.
+func shown(m *mesostest.Master, p *peer) bool {
+	nodes := p.nodes()
+	return !slices.ContainsFunc(m.Tasks(mesos.TASK_RUNNING), func(task mesos.TaskInfo) bool {
+		id, epoch, _ := coordinator.ParseTaskID("es", task.TaskID.Value)
+		return int(id) > len(nodes) || nodes[id-1].Epoch != epoch
+	})
 }
 
 // neverTwice checks that nothing was ever launched under a name twice, and no node at an epoch that the schedulers don't know.
