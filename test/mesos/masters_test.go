@@ -1,15 +1,19 @@
 package mesos_test
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
 	"net"
-	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"mooring/coordinator"
+	"mooring/scheduler/client"
 	"mooring/test/zookeeper"
 )
 
@@ -63,50 +67,114 @@ func connected(master string) ([]string, error) {
 	return ids, err
 }
 
-// Two real masters announce themselves in ZooKeeper, and two schedulers find them there and keep their state there. The leading
-// master is killed, then the leading scheduler: it is one framework throughout, and has one subscription.
+// inEnsemble is three real masters that announce themselves in an ensemble of three, two agents and two schedulers, which find the
+// masters there and keep their state there.
+type inEnsemble struct {
+	*cluster
+	servers    []*zookeeper.Server
+	masters    map[string]*daemon
+	agents     []*agent
+	schedulers []*process
+	framework  string
+}
+
+func newInEnsemble(t *testing.T) *inEnsemble {
+	t.Helper()
+	z := &inEnsemble{cluster: &cluster{t: t, network: network()}, servers: zookeeper.RunEnsemble(t, 3), masters: map[string]*daemon{}}
+	var addresses []string
+	for _, s := range z.servers {
+		addresses = append(addresses, s.Address)
+	}
+	ensemble := "zk://mooring:secret@" + strings.Join(addresses, ",")
+	for n := range 3 {
+		m, address := z.addMaster(n+1, append([]string{"--quorum=2", "--zk=" + ensemble + "/mesos"}, quick...)...)
+		m.start()
+		z.masters[address] = m
+	}
+	for address := range z.masters {
+		awaitPort(t, address)
+	}
+	z.agents = []*agent{z.agentOf(1, ensemble+"/mesos"), z.agentOf(2, ensemble+"/mesos")}
+	program := build(t, "../..")
+	for _, name := range []string{"first", "second"} {
+		p := newProcess(t, program, name, "--master="+ensemble+"/mesos", "--zookeeper="+ensemble+"/mooring")
+		p.up()
+		awaitCluster(t, p.address, name, func(c said) bool { return c.Standby || c.Master != "" })
+		z.schedulers = append(z.schedulers, p)
+	}
+	return z
+}
+
+// leads waits until a scheduler leads with a subscription, and the nodes run in these epochs: on the agents' own word once each, and in
+// one framework that is connected once. It returns the scheduler and its master.
+func (z *inEnsemble) leads(epochs [2]uint64, over []string, but string) (leader *process, master string) {
+	z.t.Helper()
+	eventually(z.t, "a scheduler that leads, with a master other than "+but, func() error {
+		for _, m := range z.masters {
+			m.supervise() // it ends when it has lost ZooKeeper for long
+		}
+		var all error
+		for _, p := range z.schedulers {
+			p.supervise()
+			var c said
+			if err := ask("http://"+p.address+"/v1/cluster", &c); err != nil {
+				all = errors.Join(all, err)
+				continue
+			}
+			if !c.Standby && c.Master != "" && c.Master != but {
+				leader, master = p, c.Master
+				z.framework = cmp.Or(z.framework, c.FrameworkID)
+				return nil
+			}
+			all = errors.Join(all, fmt.Errorf("%s says %+v", p.name, c))
+		}
+		return all
+	})
+	leader.run(epochs)
+	runOnce(z.t, z.agents, tasks(epochs), over)
+	ids, err := connected(master)
+	require.NoError(z.t, err)
+	assert.Equal(z.t, []string{z.framework}, ids)
+	return leader, master
+}
+
+// killLeader ends the member of the ensemble that leads it.
+func (z *inEnsemble) killLeader() {
+	z.t.Helper()
+	for _, s := range z.servers {
+		if mode, err := s.Mode(); err == nil && mode == "leader" {
+			require.NoError(z.t, s.Kill())
+			return
+		}
+	}
+	require.Fail(z.t, "no member leads")
+}
+
+// The leading master is killed, then the leading member of ZooKeeper, then the leading scheduler. It is one framework throughout, with
+// one subscription; no node is touched but the one that an operator has restarted meanwhile, which is remembered.
 func TestStoryMastersAndSchedulersInZooKeeper(t *testing.T) {
 	inTurn(t)
-	program := build(t, "../..")
-	keeper := "zk://mooring:secret@" + zookeeper.Run(t).Address
-	killMaster := map[string]func(){}
-	for range 2 {
-		address := freeAddress(t)
-		host, port, _ := strings.Cut(address, ":")
-		killMaster[address] = run(t, "master", filepath.Join(programs, "mesos-master"), "--ip="+host, "--port="+port, "--hostname="+host, "--work_dir="+t.TempDir(), "--quorum=1",
-			"--registry=in_memory", "--zk="+keeper+"/mesos")
-	}
-	var schedulers []string
-	var kill []func()
-	for range 2 {
-		address := freeAddress(t)
-		schedulers = append(schedulers, address)
-		d := newDaemon(t, "scheduler", program, "scheduler", "--master="+keeper+"/mesos", "--zookeeper="+keeper+"/mooring", "--listen="+address,
-			"--image=elasticsearch:8.19.5", "--executor-path=/usr/bin/mooring")
-		d.start()
-		kill = append(kill, d.kill)
-		eventually(t, "a scheduler", func() error {
-			d.supervise() // it ends when ZooKeeper does not answer in time
-			return ask("http://"+address+"/v1/cluster", &said{})
-		})
-		awaitCluster(t, address, "a scheduler", func(c said) bool { return c.Standby || c.Master != "" })
-	}
-	before := awaitCluster(t, schedulers[0], "a subscription", func(c said) bool { return c.Master != "" })
-	require.Contains(t, killMaster, before.Master)
-	ids, err := connected(before.Master)
-	require.NoError(t, err)
-	assert.Equal(t, []string{before.FrameworkID}, ids)
-	awaitCluster(t, schedulers[1], "one that stands by", func(c said) bool { return c.Standby && c.Leader == schedulers[0] })
+	z := newInEnsemble(t)
+	leader, master := z.leads([2]uint64{1, 1}, nil, "")
 
-	killMaster[before.Master]()
-	after := awaitCluster(t, schedulers[0], "the other master", func(c said) bool { return c.Master != "" && c.Master != before.Master })
-	assert.Equal(t, before.FrameworkID, after.FrameworkID)
+	z.masters[master].kill()
+	delete(z.masters, master)
+	leader, _ = z.leads([2]uint64{1, 1}, nil, master)
 
-	kill[0]()
-	last := awaitCluster(t, schedulers[1], "the other scheduler", func(c said) bool { return !c.Standby && c.Master != "" })
-	assert.Equal(t, after.Master, last.Master)
-	assert.Equal(t, before.FrameworkID, last.FrameworkID)
-	ids, err = connected(last.Master)
+	z.killLeader()
+	operator, err := client.New(leader.address, nil)
 	require.NoError(t, err)
-	assert.Equal(t, []string{before.FrameworkID}, ids)
+	eventually(t, "a restart of node 1 that is saved", func() error {
+		nodes, err := leader.nodes()
+		if err != nil || nodes[0].Intent == coordinator.Restart || nodes[0].Epoch > 1 { // an answer may have been lost
+			return err
+		}
+		_, err = operator.RestartNow(t.Context(), 1)
+		return err
+	})
+	leader, _ = z.leads([2]uint64{2, 1}, []string{"es-1-1"}, "")
+
+	leader.kill()
+	z.schedulers = slices.DeleteFunc(z.schedulers, func(p *process) bool { return p == leader })
+	z.leads([2]uint64{2, 1}, []string{"es-1-1"}, "")
 }
