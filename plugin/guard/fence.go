@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -68,13 +69,15 @@ type fencing struct {
 
 // kill kills until a look finds nobody but processes that are stuck.
 func (f *fencing) kill(deadline time.Time) {
-	shown := f.shown()
 	for {
-		holders, err := mounts.Holders("/proc", shown)
+		holders, err := mounts.Holders("/proc", f.shown())
 		if err != nil {
 			f.fail(fmt.Errorf("look for processes: %w", err))
 			return
 		}
+		maps.DeleteFunc(holders, func(name string, _ []mounts.Holder) bool { // looked at afterwards, it was so all the time
+			return !f.reports[name].Volume.mayBeThere()
+		})
 		f.thaw(f.open(holders))
 		fresh, err := f.killOnce(holders, deadline)
 		if err != nil {
@@ -91,11 +94,11 @@ func (f *fencing) kill(deadline time.Time) {
 	}
 }
 
-// shown are the volumes that mount tables can show.
+// shown are the volumes that mount tables can show. A device that shows something else by now is not theirs any more.
 func (f *fencing) shown() map[string]mounts.Volume {
 	shown := map[string]mounts.Volume{}
 	for name, r := range f.reports {
-		if r.Volume.Tree.Root != "" {
+		if r.Volume.Tree.Root != "" && r.Volume.mayBeThere() {
 			shown[name] = mounts.Volume{Tree: r.Volume.Tree, Target: r.Volume.Target}
 		}
 	}
@@ -181,7 +184,7 @@ func (f *fencing) open(holders map[string][]mounts.Holder) []*os.File {
 			paths = append(paths, filepath.Join("/proc", strconv.Itoa(h.PID), "root", h.Mountpoint))
 		}
 		for _, path := range paths {
-			if file := openOn(path, r.Volume.Tree); file != nil {
+			if file := openOn(path, r.Volume); file != nil {
 				f.files[name] = file
 				found = append(found, file)
 				break
@@ -204,16 +207,16 @@ func (f *fencing) thaw(files []*os.File) {
 	_ = thawed.Wait()
 }
 
-// openOn opens a path if it lies on the tree's device. The roots of mounted file systems are in memory,
-// so that this does not wait for the store.
-func openOn(path string, tree mounts.Tree) *os.File {
+// openOn opens a path if it lies on the volume's device, which shows nothing else while it is open. The roots of mounted file
+// systems are in memory, so that this does not wait for the store.
+func openOn(path string, v Volume) *os.File {
 	file, err := os.OpenFile(path, os.O_RDONLY|unix.O_DIRECTORY|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return nil
 	}
 	var stat unix.Stat_t
-	device := unix.Mkdev(uint32(tree.Major), uint32(tree.Minor))
-	if err := unix.Fstat(int(file.Fd()), &stat); err != nil || stat.Dev != device {
+	device := unix.Mkdev(uint32(v.Tree.Major), uint32(v.Tree.Minor))
+	if err := unix.Fstat(int(file.Fd()), &stat); err != nil || stat.Dev != device || !v.mayBeThere() {
 		file.Close()
 		return nil
 	}

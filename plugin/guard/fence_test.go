@@ -1,6 +1,8 @@
 package guard_test
 
 import (
+	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -262,4 +264,57 @@ func loseNothing(t *testing.T, fs string) {
 			assert.Empty(t, r.Problem)
 		}))
 	}
+}
+
+// The volume's file system is gone, and its loop device shows another volume's: whoever has that is nobody's business.
+func TestFenceSparesWhoHasTheDeviceNow(t *testing.T) { onBoth(t, spareTheNext) }
+
+func spareTheNext(t *testing.T, fs string) {
+	dir := t.TempDir()
+	v := image(t, fs, filepath.Join(dir, "image"), filepath.Join(dir, "v"))
+	v.Disk = sequence(t, v.Tree)
+	number := strconv.Itoa(v.Tree.Minor)
+	run(t, "umount", v.Target)
+	require.Eventually(t, func() bool {
+		_, err := os.Stat("/sys/block/loop" + number + "/loop")
+		return errors.Is(err, os.ErrNotExist) // the kernel has freed it
+	}, 20*time.Second, 5*time.Millisecond)
+
+	other, at := filepath.Join(dir, "other"), filepath.Join(dir, "at")
+	run(t, "truncate", "-s", "300M", other)
+	run(t, "mkfs."+fs, "-q", other)
+	run(t, "losetup", "/dev/loop"+number, other)
+	t.Cleanup(func() { run(t, "losetup", "-d", "/dev/loop"+number) })
+	require.NoError(t, os.Mkdir(at, 0o700))
+	run(t, "mount", "/dev/loop"+number, at)
+	t.Cleanup(func() { unix.Unmount(at, unix.MNT_DETACH) })
+	c := container(t, at, `echo up; exec sleep 1000`)
+
+	r := guard.Fence([]guard.Volume{v}, false)[0]
+	assert.Empty(t, r.Killed)
+	assert.Empty(t, r.Spared)
+	assert.False(t, r.Shutdown)
+	assert.False(t, dead(c.Process.Pid))
+	assert.NoError(t, os.WriteFile(filepath.Join(at, "f"), nil, 0o600))
+
+	v.Disk = 0 // of a guard that knows nothing of it, or a kernel: better the wrong one is stopped than the right one not
+	assert.NotEmpty(t, guard.Fence([]guard.Volume{v}, false)[0].Killed)
+}
+
+func sequence(t testing.TB, tree mounts.Tree) uint64 {
+	t.Helper()
+	text, err := os.ReadFile(fmt.Sprintf("/sys/dev/block/%d:%d/diskseq", tree.Major, tree.Minor))
+	require.NoError(t, err)
+	n, err := strconv.ParseUint(strings.TrimSpace(string(text)), 10, 64)
+	require.NoError(t, err)
+	return n
+}
+
+func TestTheGuardNotesWhatADeviceShows(t *testing.T) {
+	v := image(t, "ext4", filepath.Join(t.TempDir(), "image"), filepath.Join(t.TempDir(), "v"))
+	play(t, func(_ *edges, g *guard.Guard, w guard.Volume) {
+		v.Epoch, v.Lapses = w.Epoch, w.Lapses
+		require.NoError(t, g.Watch(v))
+		assert.Equal(t, sequence(t, v.Tree), g.Volumes()[0].Disk)
+	})
 }

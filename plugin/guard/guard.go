@@ -1,6 +1,7 @@
 package guard
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -103,6 +104,7 @@ func every(ctx context.Context, pause time.Duration, work func()) {
 // Watch makes the guard answer for a volume, or tells why it may not be mounted. It is asked before the
 // mount and again after it, since the fence may have fallen in between.
 func (g *Guard) Watch(v Volume) error {
+	v.Disk = cmp.Or(v.Disk, diskOf(v.Tree))
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	now := g.Clock()

@@ -43,6 +43,7 @@ type Volume struct {
 	Target string      `json:"target"`
 	Tree   mounts.Tree `json:"tree"`            // as mount tables name it; zero before its first mount
 	OwnFS  bool        `json:"ownFS,omitempty"` // its file system is the volume's alone, on a loop device, and can be shut down
+	Disk   uint64      `json:"disk,omitempty"`  // what that device showed when the guard was told of it; 0: not known. The guard fills it in
 }
 
 // Report is what a guard did to a volume.
