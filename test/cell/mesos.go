@@ -117,7 +117,8 @@ func (h *Host) StartAgent(ctx context.Context) error {
 		if metrics.Registered != 1 {
 			return errors.New("it is not registered")
 		}
-		return nil
+		_, err := h.AgentID() // the metric says only that it has found a master
+		return err
 	})
 	if err != nil {
 		return withLog(err, h.Log("agent"))
