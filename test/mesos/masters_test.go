@@ -155,11 +155,11 @@ func (z *inEnsemble) killLeader() {
 func TestStoryMastersAndSchedulersInZooKeeper(t *testing.T) {
 	inTurn(t)
 	z := newInEnsemble(t)
-	leader, master := z.leads([2]uint64{1, 1}, nil, "")
+	_, master := z.leads([2]uint64{1, 1}, nil, "")
 
 	z.masters[master].kill()
 	delete(z.masters, master)
-	leader, _ = z.leads([2]uint64{1, 1}, nil, master)
+	leader, _ := z.leads([2]uint64{1, 1}, nil, master)
 
 	z.killLeader()
 	operator, err := client.New(leader.address, nil)
