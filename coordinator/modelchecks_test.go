@@ -41,7 +41,7 @@ func (h *history) checkLaunches(before, after coordinator.State, actions []coord
 			continue
 		}
 		n := after.Nodes[l.Task.Node-1]
-		if was, is := launchedOf(before, n.Group), launchedOf(after, n.Group); is > was && is > after.TargetOf(n.Group) {
+		if was, is := countOf(before, n.Group), countOf(after, n.Group); is > was && is > after.TargetOf(n.Group) {
 			h.fail("no group has more nodes than its target: %d launched of %d, group %q", is, after.TargetOf(n.Group), n.Group)
 		}
 		switch {

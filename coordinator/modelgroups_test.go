@@ -25,17 +25,6 @@ func (p *process) checkGroups(before, after coordinator.State, e coordinator.Eve
 	}
 }
 
-// launchedOf counts the nodes of a group that run or may run.
-func launchedOf(s coordinator.State, group string) int {
-	count := 0
-	for _, n := range s.Nodes {
-		if n.Group == group && n.Phase != coordinator.Vacant {
-			count++
-		}
-	}
-	return count
-}
-
 // checkPlaces holds the launches of one step against what was asked for, in their order.
 func (p *process) checkPlaces(before, after coordinator.State, e coordinator.Event, actions []coordinator.Action) {
 	offers := map[string]coordinator.Offer{}

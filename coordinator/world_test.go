@@ -293,6 +293,7 @@ func (w *world) checkRoles(before, after coordinator.State, e coordinator.Event,
 // groupNames are those of all groups that a world may have.
 var groupNames = []string{"", "data", "masters"}
 
+// countOf counts the nodes of a group that run or may run.
 func countOf(s coordinator.State, group string) int {
 	launched := 0
 	for _, n := range s.Nodes {
