@@ -18,13 +18,20 @@ func (d *Driver) serveOperators(ctx context.Context) (stop func()) {
 		d.log.Error("operators not served", "error", err)
 		return func() {}
 	}
+	return inBackground(ctx, func(ctx context.Context) {
+		if err := admin.Serve(ctx, l, admin.Handler(d, d.log.Named("admin"))); err != nil {
+			d.log.Error("operators not served any more", "error", err)
+		}
+	})
+}
+
+// inBackground works until ctx ends. It returns how to end it before that and wait for it.
+func inBackground(ctx context.Context, work func(context.Context)) (stop func()) {
 	ctx, end := context.WithCancel(ctx)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		if err := admin.Serve(ctx, l, admin.Handler(d, d.log.Named("admin"))); err != nil {
-			d.log.Error("operators not served any more", "error", err)
-		}
+		work(ctx)
 	}()
 	return func() { end(); <-done }
 }

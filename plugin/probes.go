@@ -45,17 +45,13 @@ func (d *Driver) serveProbes(ctx context.Context) (stop func()) {
 	if d.cfg.Metrics == "" {
 		return func() {}
 	}
-	ctx, end := context.WithCancel(ctx)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
+	return inBackground(ctx, func(ctx context.Context) {
 		d.every(ctx, func(ctx context.Context) {
 			if err := d.answerProbes(ctx); err != nil && ctx.Err() == nil && d.probing.set(err.Error()) {
 				d.log.Error("metrics not served", "error", err)
 			}
 		})
-	}()
-	return func() { end(); <-done }
+	})
 }
 
 // answerProbes answers for as long as it can.
