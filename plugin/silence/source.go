@@ -36,20 +36,23 @@ func (f *Files) Leases() (Leases, error) {
 
 // Policy is what the store says of a volume.
 func (f *Files) Policy(l lease.Lease) (lease.Policy, error) {
-	v, err := f.store.Read(l.Volume)
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, store.ErrBlank) {
-		return lease.Auto, nil
-	}
+	v, err := f.read(l.Volume)
 	return lease.Policy(v.Takeover), err
 }
 
 // Size is what the store says of a volume, 0 if it has no limit of its own.
 func (f *Files) Size(volume string) (int64, error) {
+	v, err := f.read(volume)
+	return int64(v.Size), err
+}
+
+// read is what the store says of a volume, nothing if there is none or its directory was only begun.
+func (f *Files) read(volume string) (store.Volume, error) {
 	v, err := f.store.Read(volume)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, store.ErrBlank) {
-		return 0, nil
+		return store.Volume{}, nil
 	}
-	return int64(v.Size), err
+	return v, err
 }
 
 // Ensemble is ZooKeeper with the leases of one store.
