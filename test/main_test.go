@@ -154,6 +154,17 @@ func host(t *testing.T, address string) *cell.Host {
 	return h
 }
 
+// hostsOf are the hosts of a cell that nodes are on, in their order.
+func hostsOf(t *testing.T, c *cell.Cell, nodes []deploy.Node) (hosts []*cell.Host) {
+	t.Helper()
+	for _, n := range nodes {
+		h, err := c.At(n.Place.Host)
+		require.NoError(t, err)
+		hosts = append(hosts, h)
+	}
+	return hosts
+}
+
 // shell is the command line of `docker run` for a script in a container of its own, with one volume at /data.
 func shell(volume, script string, flags ...string) []string {
 	args := append([]string{"run", "--network", "none", "--user", "0", "--volume-driver", cell.PluginName, "-v", volume + ":/data", "--entrypoint", "bash"}, flags...)

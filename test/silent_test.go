@@ -107,12 +107,7 @@ func TestStorySilentHostsAreFoundBeforeMesosNotices(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, d.AwaitCluster(ctx, 3, "green"))
 	l := write(t, d, 3)
-	var hosts []*cell.Host
-	for _, n := range nodes {
-		h, err := c.At(n.Place.Host)
-		require.NoError(t, err)
-		hosts = append(hosts, h)
-	}
+	hosts := hostsOf(t, c, nodes)
 	dead, storeless, seen := hosts[0], hosts[1], hosts[2]
 
 	require.NoError(t, os.Remove(w.path("store.json")))

@@ -99,12 +99,7 @@ func TestStorySilentHostsAreFoundByHeartbeatsInZooKeeper(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, d.AwaitCluster(ctx, 2, "green"))
 	l := write(t, d, 2)
-	var hosts []*cell.Host
-	for _, n := range nodes {
-		h, err := c.At(n.Place.Host)
-		require.NoError(t, err)
-		hosts = append(hosts, h)
-	}
+	hosts := hostsOf(t, c, nodes)
 
 	for _, h := range hosts {
 		require.NoError(t, h.Kill(ctx))
