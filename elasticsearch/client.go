@@ -109,8 +109,10 @@ func (c *Client) get(ctx context.Context, path string, answer any) error {
 	if err != nil {
 		return fmt.Errorf("ask Elasticsearch: %w", err)
 	}
-	defer func() { _ = response.Body.Close() }()                                                 // read only; nothing is lost
-	if code := response.StatusCode; code != http.StatusOK && code != http.StatusRequestTimeout { // that one says what is so, but not yet what was waited for
+	defer func() { _ = response.Body.Close() }() // read only; nothing is lost
+
+	// A time-out says what is so, but not yet what was waited for.
+	if code := response.StatusCode; code != http.StatusOK && code != http.StatusRequestTimeout {
 		return fmt.Errorf("ask Elasticsearch at %s: answered %s", c.base, response.Status)
 	}
 	if err := json.NewDecoder(io.LimitReader(response.Body, maxAnswer)).Decode(answer); err != nil {

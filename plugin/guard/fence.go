@@ -94,7 +94,8 @@ func (f *fencing) kill(deadline time.Time) {
 	}
 }
 
-// shown are the volumes that mount tables can show. A device that shows something else by now is not theirs any more.
+// shown are the volumes that mount tables can show. A volume whose device shows something else by now is left out: that may be another
+// one of these, and a tree stands for one volume only.
 func (f *fencing) shown() map[string]mounts.Volume {
 	shown := map[string]mounts.Volume{}
 	for name, r := range f.reports {
