@@ -22,6 +22,8 @@ const (
 	idleTime = time.Minute
 	// succeedTime is how long a new guard has to beat in the old one's place.
 	succeedTime = 10 * time.Second
+	// lockTime is how long a new guard tries to get the lock. The plugin waits a bit longer for it.
+	lockTime = startTime - time.Second
 )
 
 // Run is the guard as a process. Its settings are read from in. It ends when ctx does or the
@@ -110,9 +112,23 @@ func build(host Host, leases Leases, known Status, log hclog.Logger) (*Guard, *k
 	return g, reports
 }
 
-// takeLock locks the state directory for one guard. While another one has the lock, that one is asked to
-// share it: the lock is never free in between, so no third guard can start.
+// takeLock locks the state directory for one guard. It tries again while the lock's holder does not speak: the kernel closes the
+// socket of a process that was killed before it frees its lock, and much later if the machine is busy. One that
+// is silent, but listens, is left alone.
 func takeLock(dir string) (*os.File, *link, error) {
+	last := time.Now().Add(lockTime)
+	for {
+		lock, old, err := tryLock(dir)
+		if !hungUp(err) || time.Now().After(last) {
+			return lock, old, err
+		}
+		time.Sleep(startPause)
+	}
+}
+
+// tryLock takes the lock if it is free. While another guard has the lock, that one is asked to
+// share it: the lock is never free in between, so no third guard can start.
+func tryLock(dir string) (*os.File, *link, error) {
 	lock, err := os.OpenFile(filepath.Join(dir, lockFile), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, nil, fmt.Errorf("open the guard's lock: %w", err)
@@ -155,7 +171,7 @@ func (s *server) run(ctx context.Context, old *link) error {
 	ended, end := context.WithCancel(context.Background())
 	s.end = end
 	if old != nil {
-		if err := old.send(request{Verb: beaten}); err != nil {
+		if err := old.send(request{Verb: beaten}); err != nil && !hungUp(err) {
 			return fmt.Errorf("tell the old guard: %w", err)
 		}
 	}

@@ -160,10 +160,10 @@ func TestANewBinaryReplacesTheGuard(t *testing.T) {
 	assert.True(t, mounted(t, c.target))
 }
 
-// A guard that was killed is followed by one that goes on with its pulse; if too much time has passed, what
-// was mounted is fenced, although the lease still reads as this host's.
+// A guard that was killed is followed by one that goes on with its pulse.
 func TestAKilledGuardIsFollowed(t *testing.T) {
 	c := newScene(t, t.TempDir())
+	c.host.FenceAfter = time.Minute // long enough for whatever keeps the next guard waiting
 	v := c.volume()
 	holder := container(t, c.target, `echo up; exec sleep 1000`)
 	c.watch(v)
@@ -172,13 +172,48 @@ func TestAKilledGuardIsFollowed(t *testing.T) {
 	status := c.eventually("another guard", func(s guard.Status) bool { return s.PID != first && s.Watching == 1 })
 	assert.Equal(t, v.Lapses, status.Pulse.Lapses)
 	assert.False(t, dead(holder.Process.Pid))
+}
 
-	require.NoError(t, unix.Kill(status.PID, unix.SIGKILL))
+// A guard that was killed is followed too late: what was mounted is fenced, although the lease still reads as this host's.
+func TestAKilledGuardThatIsFollowedTooLate(t *testing.T) {
+	c := newScene(t, t.TempDir())
+	v := c.volume()
+	holder := container(t, c.target, `echo up; exec sleep 1000`)
+	c.watch(v)
+	require.NoError(t, unix.Kill(c.attach().PID, unix.SIGKILL))
 	late := time.NewTimer(c.host.FenceAfter + 100*time.Millisecond)
 	<-late.C
 	c.eventually("the volume is fenced", func(s guard.Status) bool { return len(s.Fenced) == 1 && s.Fenced[0].Settled })
 	assert.True(t, dead(holder.Process.Pid))
 	assert.Equal(t, lease.Released, c.leaseState())
+}
+
+// A guard that was killed has the lock for as long as the kernel takes to end it, although its socket is closed by then.
+func TestAGuardThatIsEndingIsFollowed(t *testing.T) {
+	c := newScene(t, t.TempDir())
+	ending, err := os.Create(filepath.Join(c.host.StateDir, "guard.lock"))
+	require.NoError(t, err)
+	defer ending.Close()
+	require.NoError(t, unix.Flock(int(ending.Fd()), unix.LOCK_EX))
+	socket, err := net.Listen("unix", filepath.Join(c.host.StateDir, "guard.sock"))
+	require.NoError(t, err)
+	settings, err := json.Marshal(c.host)
+	require.NoError(t, err)
+	next := exec.Command(self(t), "guard")
+	next.Stdin = strings.NewReader(string(settings))
+	require.NoError(t, next.Start())
+	go next.Wait()
+
+	asked, err := socket.Accept()
+	require.NoError(t, err)
+	require.NoError(t, socket.Close())
+	require.NoError(t, asked.Close())
+	require.NoError(t, ending.Close())
+	require.Eventually(t, func() bool {
+		conn, err := net.Dial("unix", socket.Addr().String())
+		return err == nil && conn.Close() == nil
+	}, patience, 20*time.Millisecond, "it got the lock in the end")
+	assert.Equal(t, next.Process.Pid, c.attach().PID)
 }
 
 // The guard is killed while the store is away, and the next one comes late and cannot beat: a volume that is mounted is fenced

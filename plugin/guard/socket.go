@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"time"
 
@@ -46,6 +47,12 @@ func listen(dir string) (*net.UnixListener, error) {
 		}
 		return l, nil
 	})
+}
+
+// hungUp tells whether nobody is at the other end, or not any more.
+func hungUp(err error) bool {
+	return slices.ContainsFunc([]error{io.EOF, os.ErrNotExist, unix.ECONNREFUSED, unix.ECONNRESET, unix.EPIPE},
+		func(sign error) bool { return errors.Is(err, sign) })
 }
 
 // link is a connection to a guard.
