@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"time"
 )
 
@@ -93,14 +94,15 @@ type Health struct {
 func (c *Client) Health(ctx context.Context) (Health, error) {
 	var answer Health
 	const path = "/_cluster/health?local=true&wait_for_events=languid&timeout=1s&filter_path=status,number_of_nodes,*_shards,number_of_in_flight_fetch"
-	err := c.get(ctx, path, &answer)
+	err := c.get(ctx, path, &answer, http.StatusRequestTimeout) // says what is so, but not yet what was waited for
 	if err == nil && answer.Status == "" {
 		err = fmt.Errorf("ask %s for the cluster's health: the answer has no status", c.base)
 	}
 	return answer, err
 }
 
-func (c *Client) get(ctx context.Context, path string, answer any) error {
+// get asks one question. With 200, or one of the codes that are also an answer, there is something to read.
+func (c *Client) get(ctx context.Context, path string, answer any, also ...int) error {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, c.base+path, nil)
 	if err != nil {
 		return fmt.Errorf("ask Elasticsearch: %w", err)
@@ -111,8 +113,7 @@ func (c *Client) get(ctx context.Context, path string, answer any) error {
 	}
 	defer func() { _ = response.Body.Close() }() // read only; nothing is lost
 
-	// A time-out says what is so, but not yet what was waited for.
-	if code := response.StatusCode; code != http.StatusOK && code != http.StatusRequestTimeout {
+	if code := response.StatusCode; code != http.StatusOK && !slices.Contains(also, code) {
 		return fmt.Errorf("ask Elasticsearch at %s: answered %s", c.base, response.Status)
 	}
 	if err := json.NewDecoder(io.LimitReader(response.Body, maxAnswer)).Decode(answer); err != nil {

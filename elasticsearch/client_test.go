@@ -73,6 +73,10 @@ func TestBadAnswers(t *testing.T) {
 	_, err := client.Health(t.Context())
 	require.ErrorContains(t, err, "answered 503 Service Unavailable")
 
+	client, _ = serve(t, http.StatusRequestTimeout, `{}`) // in which nothing was waited for
+	_, err = client.Membership(t.Context())
+	require.ErrorContains(t, err, "answered 408 Request Timeout")
+
 	client, _ = serve(t, http.StatusOK, `<html>`)
 	_, err = client.Membership(t.Context())
 	require.ErrorContains(t, err, "read answer of Elasticsearch")
