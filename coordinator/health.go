@@ -90,15 +90,33 @@ func (s *State) latest() (began time.Time, ready int) {
 	return began, ready
 }
 
-// Waits says what a node waits for that is to be stopped and launched again, and need not be now; empty if it can be. One that
-// is no part of the cluster costs it nothing.
-func (s *State) Waits(n Node, now time.Time) string {
-	others := slices.DeleteFunc(s.Unwell(), func(id NodeID) bool { return id == n.ID })
-	switch {
-	case len(others) > 0:
-		return fmt.Sprintf("nodes %v have not joined", others)
-	case n.Phase == Running && n.Ready:
-		return s.Unsafe(now)
-	}
-	return ""
+// standing is how all nodes and the cluster do. It is the same for all nodes that one may want to stop, and there may be many.
+type standing struct {
+	unwell []NodeID // see [State.Unwell]
+	unsafe string   // see [State.Unsafe]
 }
+
+func (s *State) standing(now time.Time) standing {
+	return standing{unwell: s.Unwell(), unsafe: s.Unsafe(now)}
+}
+
+// spares tells whether some nodes can be stopped that need not be now: all others are well, and so is the cluster. If none of them is
+// part of the cluster they cost it nothing, however it is.
+func (c standing) spares(mine func(NodeID) bool, part bool) bool {
+	other := func(id NodeID) bool { return !mine(id) }
+	return !slices.ContainsFunc(c.unwell, other) && (c.unsafe == "" || !part)
+}
+
+// Waits says what a node waits for that is to be stopped and launched again, and need not be now; empty if it can be.
+func (s *State) Waits(n Node, now time.Time) string {
+	c := s.standing(now)
+	if c.spares(n.is, n.Ready) {
+		return ""
+	}
+	if others := slices.DeleteFunc(c.unwell, n.is); len(others) > 0 {
+		return fmt.Sprintf("nodes %v have not joined", others)
+	}
+	return c.unsafe
+}
+
+func (n *Node) is(id NodeID) bool { return n.ID == id }

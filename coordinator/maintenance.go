@@ -53,13 +53,13 @@ func (t *turn) noticed(e Maintenance) {
 	leaving := map[string]Window{}
 	maps.Copy(leaving, t.state.Leaving)
 	answers := map[bool][]string{}
-	unwell, unsafe := t.state.Unwell(), t.state.Unsafe(t.now) != ""
+	standing := t.state.standing(t.now)
 	for _, n := range e.Notices {
 		n.Window.Heard = t.now
 		leaving[n.Agent] = n.Window
-		elsewhere := slices.ContainsFunc(unwell, func(id NodeID) bool { return t.state.node(id).Place.Agent != n.Agent })
-		ready := slices.ContainsFunc(t.state.Nodes, func(o Node) bool { return o.Place.Agent == n.Agent && o.Ready })
-		accept := !elsewhere && !(ready && unsafe)
+		there := func(id NodeID) bool { return t.state.node(id).Place.Agent == n.Agent }
+		part := slices.ContainsFunc(t.state.Nodes, func(o Node) bool { return o.Place.Agent == n.Agent && o.Ready })
+		accept := standing.spares(there, part)
 		answers[accept] = append(answers[accept], n.ID)
 	}
 	t.state.Leaving = leaving
@@ -115,12 +115,11 @@ func (t *turn) movable() []NodeID {
 	if len(t.state.Leaving) == 0 {
 		return nil
 	}
-	unwell, unsafe := t.state.Unwell(), t.state.Unsafe(t.now) != ""
+	standing := t.state.standing(t.now)
 	var movable []NodeID
 	for i, wanted := range t.state.Wanted() {
-		n := t.state.Nodes[i]
-		alone := len(unwell) == 0 || len(unwell) == 1 && unwell[0] == n.ID
-		if wanted && alone && !(n.Ready && unsafe) && t.state.MustMove(n, t.now) && t.group(n) != nil {
+		n := &t.state.Nodes[i]
+		if wanted && standing.spares(n.is, n.Ready) && t.state.MustMove(*n, t.now) && t.group(*n) != nil {
 			movable = append(movable, n.ID)
 		}
 	}

@@ -108,7 +108,7 @@ func taskOf(v scheduler.View, n coordinator.Node) task {
 		ID: id, State: stateOf(n), Name: coordinator.NodeName(v.State.Framework, n.ID), StartedAt: n.Since,
 		HTTPAddress:      coordinator.Address(n.Place.Host, n.Place.HTTPPort),
 		TransportAddress: coordinator.Address(n.Place.Host, n.Place.TransportPort),
-		Hostname:         n.Place.Host, Node: n.ID, Epoch: n.Epoch, Ready: n.Ready, Waits: waits(v, n),
+		Hostname:         n.Place.Host, Node: n.ID, Epoch: n.Epoch, Ready: n.Ready, Waits: waits(v, n).why,
 	}
 	if d := v.Details[n.ID]; d.Task == id {
 		t.State, t.Version = d.State, d.Version
@@ -157,7 +157,7 @@ func (a *server) node(r *http.Request) (any, error) {
 func nodeOf(v scheduler.View, id coordinator.NodeID) Node {
 	framework := v.State.Framework
 	n := Node{
-		Node: v.State.Nodes[id-1], Name: coordinator.NodeName(framework, id), Waits: waits(v, v.State.Nodes[id-1]),
+		Node: v.State.Nodes[id-1], Name: coordinator.NodeName(framework, id), Waits: waits(v, v.State.Nodes[id-1]).why,
 		Volumes: []string{
 			coordinator.VolumeName(framework, id, coordinator.Config), coordinator.VolumeName(framework, id, coordinator.Data),
 		},
@@ -171,15 +171,27 @@ func nodeOf(v scheduler.View, id coordinator.NodeID) Node {
 	return n
 }
 
+// wait is why a node does not run, or still runs.
+type wait struct {
+	why     string // empty: it waits for nothing
+	cluster bool   // it runs until other nodes or the cluster are well
+}
+
 // waits says why a node does not run. A volume that another host holds is a problem that says so, with the holder's name.
-func waits(v scheduler.View, n coordinator.Node) string {
+func waits(v scheduler.View, n coordinator.Node) wait {
+	if n.Held == "" && n.Phase == coordinator.Running {
+		return stays(v, n)
+	}
+	return wait{why: isAway(v, n)}
+}
+
+// isAway says why a node does not run.
+func isAway(v scheduler.View, n coordinator.Node) string {
 	left := time.Until(n.NotBefore).Round(time.Second)
 	note := v.Notes[n.ID].Text
 	switch {
 	case n.Held != "":
 		return fmt.Sprintf("held until an operator decides (forgive): %s", n.Held)
-	case n.Phase == coordinator.Running:
-		return stays(v, n)
 	case n.Phase == coordinator.Vacant && left > 0 && n.Failures > 0:
 		return fmt.Sprintf("next try in %s after %d failure(s): %s", left, n.Failures, n.Problem)
 	case n.Phase == coordinator.Vacant && left > 0:
@@ -194,24 +206,25 @@ func waits(v scheduler.View, n coordinator.Node) string {
 	return note
 }
 
-// stays says why a node still runs that is to be restarted, or whose host goes down for maintenance; empty if neither is so.
-func stays(v scheduler.View, n coordinator.Node) string {
-	why := ""
-	if n.Due() || v.State.MustMove(n, time.Now()) {
-		why = v.State.Waits(n, time.Now())
+// stays says why a node still runs that is to be restarted, or whose host goes down for maintenance; nothing if neither is so.
+func stays(v scheduler.View, n coordinator.Node) wait {
+	now := time.Now()
+	why, leaves := "", v.State.MustMove(n, now)
+	if n.Due() || leaves {
+		why = v.State.Waits(n, now)
 	}
 	switch {
 	case n.Due() && why != "":
-		return "its restart waits: " + why
-	case n.Intent != coordinator.Move && !v.State.MustMove(n, time.Now()):
-		return ""
+		return wait{"its restart waits: " + why, true}
+	case n.Intent != coordinator.Move && !leaves:
+		return wait{}
 	}
 	down := "its host goes down for maintenance at " + v.State.Leaving[n.Place.Agent].Start.Format(time.RFC3339)
-	if n.Intent == coordinator.Move {
-		return "is stopped to be launched elsewhere: " + down
+	switch {
+	case n.Intent == coordinator.Move:
+		return wait{why: "is stopped to be launched elsewhere: " + down}
+	case why != "":
+		return wait{down + "; it is not moved yet: " + why, true}
 	}
-	if why != "" {
-		return down + "; it is not moved yet: " + why
-	}
-	return down + "; no offer elsewhere fits so far"
+	return wait{why: down + "; no offer elsewhere fits so far"}
 }

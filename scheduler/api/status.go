@@ -157,7 +157,8 @@ func latestTry(failed string) string {
 
 // problemOf says what is wrong with a node, and what to do; nothing if nothing is.
 func problemOf(v scheduler.View, n coordinator.Node, wanted bool) (what, do string) {
-	why, since := waits(v, n), time.Since(n.Since).Round(time.Second)
+	waits, since := waits(v, n), time.Since(n.Since).Round(time.Second)
+	why := waits.why
 	switch {
 	case n.Held != "":
 		return n.Held, fmt.Sprintf("find out where its documents are; `mooring forgive %d` lets it begin with an empty data volume", n.ID)
@@ -174,7 +175,7 @@ func problemOf(v scheduler.View, n coordinator.Node, wanted bool) (what, do stri
 		return why, "it is tried again by itself"
 	case wanted && (n.Phase == coordinator.Vacant || n.Phase == coordinator.Lost):
 		return orText(why, "waits for an offer"), "give Mesos agents that fit, or want fewer nodes (`mooring scale`)"
-	case wanted && v.State.MustMove(n, time.Now()) && v.State.Waits(n, time.Now()) != "":
+	case wanted && v.State.MustMove(n, time.Now()) && waits.cluster:
 		return why, "wait, or mend what it waits for; otherwise the node goes down with its host, in order, and is launched elsewhere then"
 	case wanted && v.State.MustMove(n, time.Now()):
 		return why, "give Mesos an agent that fits; otherwise the node goes down with its host, in order, and waits"
