@@ -60,8 +60,16 @@ func TestCell(t *testing.T) {
 			t.FailNow()
 		}
 	}
+	plugins, err := filepath.Glob(filepath.Join(dir, "*", "docker", "plugins", strings.Repeat("?", 64)))
+	require.NoError(t, err)
+	require.Len(t, plugins, 2)
 	down()
 	assertNothingLeft(t, c)
+	for _, plugin := range plugins {
+		groups, err := filepath.Glob("/sys/fs/cgroup/*/" + filepath.Base(plugin))
+		require.NoError(t, err)
+		assert.Empty(t, groups, "control groups of a plugin")
+	}
 }
 
 func (s *scene) awaitServer(t *testing.T, h *cell.Host) {

@@ -39,20 +39,17 @@ func Down(ctx context.Context, dir string) error {
 	if err := detachBelow(dir); err != nil {
 		return err
 	}
-	if err := errors.Join(removeGroups(ctx, prefix(dir)), removeGuardGroups(hostNames(dir)...)); err != nil {
+	if err := errors.Join(removeGroups(ctx, prefix(dir)), removeStrays(hostDirs(dir)...)); err != nil {
 		return err
 	}
 	return removeFiles(dir)
 }
 
-// hostNames are the names of the hosts that have a directory in a cell.
-func hostNames(dir string) []string {
+// hostDirs are the directories of the hosts of a cell.
+func hostDirs(dir string) []string {
 	hosts, err := filepath.Glob(filepath.Join(dir, "host*"))
 	if err != nil {
 		return nil
-	}
-	for i := range hosts {
-		hosts[i] = filepath.Base(hosts[i])
 	}
 	return hosts
 }

@@ -2,6 +2,7 @@ package cell
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -89,22 +90,43 @@ func removeGroups(ctx context.Context, name string) error {
 	})
 }
 
-// removeGuardGroups removes the empty groups that the guards of hosts made for themselves, outside of the hosts' own. A guard
-// of another cell's host with the same name keeps a group in use.
-func removeGuardGroups(hosts ...string) error {
+// removeStrays removes the empty groups that the plugins of hosts and their guards have outside of the hosts' own. A guard of another
+// cell's host with the same name keeps a group in use.
+func removeStrays(hostDirs ...string) error {
 	roots, err := hierarchies()
 	if err != nil {
 		return err
 	}
-	for _, root := range roots {
-		for _, host := range hosts {
-			err := unix.Rmdir(filepath.Join(root, "mooring-guard-"+host))
-			if err != nil && !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.EBUSY) {
-				return fmt.Errorf("remove control group of a guard: %w", err)
+	for _, dir := range hostDirs {
+		for _, name := range strays(dir) {
+			for _, root := range roots {
+				err := unix.Rmdir(filepath.Join(root, name))
+				if err != nil && !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.EBUSY) {
+					return fmt.Errorf("remove stray control group: %w", err)
+				}
 			}
 		}
 	}
 	return nil
+}
+
+// strays are the names of those groups: in the unified hierarchy Docker 20.10 runs a plugin below no parent, in a group by its ID, which
+// an engine that was killed leaves, and a guard makes its own group beside that one. A plugin without HOST made up the host's name.
+func strays(hostDir string) []string {
+	names := []string{"mooring-guard-" + filepath.Base(hostDir)}
+	var made struct{ Host string }
+	content, err := os.ReadFile(filepath.Join(hostDir, "state", "mooring-host", "host.json"))
+	if err == nil && json.Unmarshal(content, &made) == nil && made.Host != "" {
+		names = append(names, "mooring-guard-"+made.Host)
+	}
+	plugins, err := filepath.Glob(filepath.Join(hostDir, "docker", "plugins", strings.Repeat("[0-9a-f]", 64)))
+	if err != nil {
+		return names
+	}
+	for _, plugin := range plugins {
+		names = append(names, filepath.Base(plugin))
+	}
+	return names
 }
 
 // removeTree removes a control group after those below it. The files in it go with it, they cannot be removed.

@@ -149,7 +149,7 @@ func (h *Host) Kill(ctx context.Context) error {
 	if err := h.removeNetwork(ctx); err != nil {
 		return err
 	}
-	if err := errors.Join(removeGroups(ctx, h.group()), removeGuardGroups(h.Name)); err != nil {
+	if err := errors.Join(removeGroups(ctx, h.group()), removeStrays(h.Dir)); err != nil {
 		return err
 	}
 	return h.cell.change(func() { h.AgentPID = 0 })

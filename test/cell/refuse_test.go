@@ -1,8 +1,10 @@
 package cell_test
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -66,4 +68,24 @@ func TestCellDownClearsHalfMadeCell(t *testing.T) {
 	require.NoError(t, cell.Down(t.Context(), dir))
 	assertNothingLeft(t, made)
 	require.NoError(t, cell.Down(t.Context(), dir))
+}
+
+// A guard was killed with its host, whose name its plugin had made up, and so was the engine of that plugin.
+func TestCellDownRemovesStrayControlGroups(t *testing.T) {
+	needRoot(t)
+	dir, plugin, host := t.TempDir(), strings.Repeat("0123456789abcdef", 4), fmt.Sprintf("host1-test%d", os.Getpid())
+	require.NoError(t, os.MkdirAll(filepath.Join(dir, "host1", "docker", "plugins", plugin), 0o755))
+	require.NoError(t, os.MkdirAll(filepath.Join(dir, "host1", "state", "mooring-host"), 0o755))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "host1", "state", "mooring-host", "host.json"), []byte(`{"format":1,"host":"`+host+`"}`), 0o600))
+	var strays []string
+	for _, name := range []string{plugin, "mooring-guard-" + host} {
+		group := filepath.Join("/sys/fs/cgroup/freezer", name)
+		require.NoError(t, os.Mkdir(group, 0o755))
+		t.Cleanup(func() { _ = os.Remove(group) })
+		strays = append(strays, group)
+	}
+	require.NoError(t, cell.Down(t.Context(), dir))
+	for _, group := range strays {
+		assert.NoDirExists(t, group)
+	}
 }
