@@ -141,18 +141,22 @@ func (s *Store) check() error {
 	return nil
 }
 
+// upgraded says why a managed plugin may look for its store in another place than before: Docker 20.10 gives one that was upgraded the
+// directories of the manifest, and goes on showing what was set.
+const upgraded = ", or if the plugin was just upgraded disable it, set store.source, state.source and config.source again, which Docker then forgets, and enable it"
+
 // same tells whether the directory still holds this store, perhaps read-only.
 func (s *Store) same() error {
 	found, err := s.read()
 	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("store %s is missing: %s should hold UUID %s; mount the right directory there", s.dir, s.file(), s.UUID())
+		return fmt.Errorf("store %s is missing: %s should hold UUID %s; mount the right directory there%s", s.dir, s.file(), s.UUID(), upgraded)
 	}
 	if err != nil {
 		return err
 	}
 	if found.UUID != s.UUID() {
-		return fmt.Errorf("store %s is another one: its UUID is %s, expected %s; mount the right directory there, "+
-			"or to go over to this one stop the plugin and move its state directory away", s.dir, found.UUID, s.UUID())
+		return fmt.Errorf("store %s is another one: its UUID is %s, expected %s; mount the right directory there%s; "+
+			"or to go over to this one stop the plugin and move its state directory away", s.dir, found.UUID, s.UUID(), upgraded)
 	}
 	return s.checkPlace(found)
 }

@@ -41,12 +41,14 @@ func TestAMissingOrSwappedStoreIsNeverReplaced(t *testing.T) {
 	_, err := store.Open(empty, old)
 	require.ErrorContains(t, err, empty+" is missing")
 	require.ErrorContains(t, err, old)
+	require.ErrorContains(t, err, "if the plugin was just upgraded disable it, set store.source, state.source and config.source again")
 	require.NoFileExists(t, filepath.Join(empty, "mooring/store.json"))
 
 	other := t.TempDir()
 	found := open(t, other, "").UUID()
 	_, err = store.Open(other, old)
 	require.ErrorContains(t, err, "its UUID is "+found+", expected "+old)
+	require.ErrorContains(t, err, "if the plugin was just upgraded")
 
 	nowhere := filepath.Join(empty, "nowhere")
 	_, err = store.Open(nowhere, "")
