@@ -17,7 +17,7 @@ func goBenchmarks(ctx context.Context) ([]Figure, error) {
 	for _, run := range [][]string{
 		{"-bench=.", "./plugin", "./scheduler", "./coordinator"},
 		{"-bench=^Benchmark(First|Later)Mount$", "./plugin/backend"}, // the others there are for work on the back ends
-		{"-bench=.", "./scheduler/store", "./scheduler/replica"},
+		{"-bench=.", "./plugin/guard", "./scheduler/store", "./scheduler/replica"},
 	} {
 		cmd := exec.CommandContext(ctx, "go", append([]string{"test", "-run=^$", "-benchtime=2s", "-timeout=15m"}, run...)...)
 		cmd.Stderr = os.Stderr
@@ -83,6 +83,7 @@ func (r *reader) plugin() []Figure {
 	get1, get16 := r.get("BenchmarkGet/clients=1", "calls/s"), r.get("BenchmarkGet/clients=16", "calls/s")
 	create1, create16 := r.get("BenchmarkCreate/clients=1", "calls/s"), r.get("BenchmarkCreate/clients=16", "calls/s")
 	sync1 := r.get("BenchmarkSyncPerCall/clients=1", "calls/s")
+	beat := func(leases, unit string) float64 { return r.get("BenchmarkHeartbeat/"+leases, unit) }
 	figures := []Figure{
 		{Name: "Get, 1 client", Value: get1, Unit: "calls/s", Met: true},
 		atLeast("Get, 16 clients", "calls/s", get16, 15000),
@@ -90,6 +91,10 @@ func (r *reader) plugin() []Figure {
 		against("durable Create, 1 client / one fsync per call", "calls/s", create1, sync1, "", func(float64) bool { return true }),
 		against("durable Create, 16 clients / one fsync per call", "calls/s", create16, sync1, ">= 10", func(r float64) bool { return r >= 10 }),
 		atMost("plugin heap for 1,000 volumes", "MB", r.get("BenchmarkThousandVolumes", "heap-KiB")/1024, 40),
+		against("written with a heartbeat, 1,000 leases in the store / 1 lease", "bytes", beat("store/leases=1000", "written-B/op"), beat("store/leases=1", "written-B/op"),
+			"<= 1.05", func(r float64) bool { return r <= 1.05 }),
+		{Name: "read with it", Value: beat("store/leases=1000", "read-B/op"), Unit: "bytes", Met: true},
+		{Name: "read with it, leases in ZooKeeper", Value: beat("zookeeper/leases=1000", "read-B/op"), Unit: "bytes", Met: true},
 	}
 	for _, fs := range []string{"ext4", "xfs"} {
 		figures = append(figures,
