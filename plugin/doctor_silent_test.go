@@ -12,6 +12,7 @@ import (
 
 	"mooring/plugin/doctor"
 	"mooring/plugin/loop"
+	"mooring/plugin/loop/looptest"
 	"mooring/test/faultfs"
 )
 
@@ -95,18 +96,7 @@ func TestADeviceThatDoesNotAnswerIsNamed(t *testing.T) {
 	require.Eventually(t, func() bool { return len(silent(diagnosed())) == 0 }, 20*time.Second, 10*time.Millisecond)
 	assert.Equal(t, []string{"unreadable v", "unreadable w"}, kinds(diagnosed()))
 	release()
-	assertFree(t, device.Number())
-}
-
-// assertFree waits until nobody has a device: neither a question that was given up nor its answer.
-func assertFree(t *testing.T, number int) {
-	t.Helper()
-	require.Eventually(t, func() bool {
-		bound, err := loop.Bound()
-		require.NoError(t, err)
-		_, is := bound[number]
-		return !is
-	}, 20*time.Second, 5*time.Millisecond)
+	looptest.AwaitFree(t, device.Number()) // neither a question that was given up nor its answer has it
 }
 
 // The store itself hangs, and with it the devices of the volumes in use: the doctor says so within its time.

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"mooring/plugin/loop"
+	"mooring/plugin/loop/looptest"
 	"mooring/test/faultfs"
 )
 
@@ -25,7 +26,7 @@ func bind(t *testing.T, dir string) (number int, release func()) {
 	return d.Number(), func() {
 		require.NoError(t, d.Close())
 		require.NoError(t, f.Close())
-		free(t, d.Number())
+		looptest.AwaitFree(t, d.Number())
 	}
 }
 

@@ -6,13 +6,13 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
 	"mooring/plugin/loop"
+	"mooring/plugin/loop/looptest"
 )
 
 // file is a sparse file, opened.
@@ -28,17 +28,6 @@ func file(t *testing.T) *os.File {
 	t.Cleanup(func() { f.Close() })
 	require.NoError(t, f.Truncate(1<<20))
 	return f
-}
-
-// free waits until a device is free: the kernel frees it after its last user has gone.
-func free(t *testing.T, number int) {
-	t.Helper()
-	require.Eventually(t, func() bool {
-		bound, err := loop.Bound()
-		require.NoError(t, err)
-		_, is := bound[number]
-		return !is
-	}, 10*time.Second, 5*time.Millisecond)
 }
 
 func TestADeviceShowsItsFileUntilItIsClosed(t *testing.T) {
@@ -61,7 +50,7 @@ func TestADeviceShowsItsFileUntilItIsClosed(t *testing.T) {
 	require.NoError(t, d.Close())
 	assert.Equal(t, "a label", again.Label())
 	require.NoError(t, again.Close())
-	free(t, d.Number())
+	looptest.AwaitFree(t, d.Number())
 	_, err = loop.Open(d.Number())
 	assert.ErrorIs(t, err, loop.ErrFree)
 }
