@@ -17,6 +17,8 @@ import (
 	"github.com/mesos/mesos-go/api/v1/lib/scheduler/calls"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"mooring/scheduler/mesostest"
 )
 
 // slowMaster answers each call when the test says so.
@@ -28,12 +30,8 @@ type slowMaster struct {
 
 // RoundTrip implements http.RoundTripper.
 func (m *slowMaster) RoundTrip(r *http.Request) (*http.Response, error) {
-	body, err := io.ReadAll(r.Body)
+	call, _, err := mesostest.ReadCall(r)
 	if err != nil {
-		return nil, err
-	}
-	call := new(v1.Call)
-	if err := call.Unmarshal(body); err != nil {
 		return nil, err
 	}
 	name := call.Type.String() + " " + call.GetAcknowledge().GetTaskID().Value

@@ -212,6 +212,16 @@ func (m *Master) remember(c *v1.Call) {
 	m.calls = append(m.calls, c)
 }
 
+// ReadCall decodes the call in a request, and returns its bytes, too.
+func ReadCall(r *http.Request) (*v1.Call, []byte, error) {
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		return nil, nil, err
+	}
+	call := new(v1.Call)
+	return call, body, call.Unmarshal(body)
+}
+
 func decode(r *http.Request) (*v1.Call, *answer) {
 	switch contentType := r.Header.Get("Content-Type"); contentType {
 	case mediaType:
@@ -220,11 +230,7 @@ func decode(r *http.Request) (*v1.Call, *answer) {
 	default:
 		return nil, refuse(http.StatusUnsupportedMediaType, "Expecting 'Content-Type' of application/json or application/x-protobuf")
 	}
-	body, err := io.ReadAll(r.Body)
-	call := new(v1.Call)
-	if err == nil {
-		err = call.Unmarshal(body)
-	}
+	call, _, err := ReadCall(r)
 	if err != nil {
 		return nil, refuse(http.StatusBadRequest, "Failed to parse body into Call protobuf")
 	}

@@ -85,12 +85,8 @@ func (p *Proxy) tellEvent(event *v1.Event) {
 
 // RoundTrip implements http.RoundTripper. A call goes on although who sent it has died meanwhile: it is on its way.
 func (p *Proxy) RoundTrip(r *http.Request) (*http.Response, error) {
-	body, err := io.ReadAll(r.Body)
+	call, body, err := ReadCall(r)
 	if err != nil {
-		return nil, err
-	}
-	call := new(v1.Call)
-	if err := call.Unmarshal(body); err != nil {
 		return nil, err
 	}
 	p.tell(call, 0)
