@@ -56,6 +56,21 @@ func (c *cluster) addMaster(number int, flags ...string) (master *daemon, addres
 	return newDaemon(c.t, fmt.Sprintf("master%d", number), append(args, flags...)...), ip + ":" + masterPort
 }
 
+// startMasters starts three masters, which elect one of themselves in ZooKeeper, and waits until they listen.
+func (c *cluster) startMasters(place string, flags ...string) (masters []*daemon, addresses []string) {
+	c.t.Helper()
+	flags = slices.Concat([]string{"--quorum=2", "--zk=" + place}, flags, quick)
+	for n := range 3 {
+		m, address := c.addMaster(n+1, flags...)
+		m.start()
+		masters, addresses = append(masters, m), append(addresses, address)
+	}
+	for _, address := range addresses {
+		awaitPort(c.t, address)
+	}
+	return masters, addresses
+}
+
 func (c *cluster) startMaster() {
 	c.t.Helper()
 	c.master.start()

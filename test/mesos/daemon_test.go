@@ -129,10 +129,13 @@ func awaitPort(t *testing.T, address string) {
 
 var networks atomic.Int32
 
-// network is the first three numbers of loopback addresses that no other test of this or another run uses.
+// network is the first three numbers of loopback addresses that no other test uses at the same time, of this or another run.
 func network() string {
-	return fmt.Sprintf("127.%d.%d", 64+os.Getpid()%190, networks.Add(1))
+	return fmt.Sprintf("127.%d.%d", 64+os.Getpid()%190, networks.Add(1)%256)
 }
+
+// freeAddress is where nobody else listens, now or later, unlike at a port that the kernel once gave and that is free again.
+func freeAddress() string { return network() + ".1:5060" }
 
 // processes are those whose environment has all the given variables, as NAME=value.
 func processes(variables ...string) []int {

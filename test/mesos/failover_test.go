@@ -85,14 +85,7 @@ func newElection(t *testing.T) *election {
 	t.Helper()
 	e := &election{cluster: &cluster{t: t, network: network()}, keeper: zookeeper.Run(t)}
 	place := "zk://" + e.keeper.Address + "/mesos"
-	for n := range 3 {
-		m, address := e.addMaster(n+1, append([]string{"--quorum=2", "--zk=" + place, "--zk_session_timeout=6secs"}, quick...)...)
-		m.start()
-		e.masters, e.addresses = append(e.masters, m), append(e.addresses, address)
-	}
-	for _, address := range e.addresses {
-		awaitPort(t, address)
-	}
+	e.masters, e.addresses = e.startMasters(place, "--zk_session_timeout=6secs")
 	e.agent = e.agentOf(1, place)
 	e.rig = newRig(t, 1, strings.Join(e.addresses, ","))
 	e.rig.start()

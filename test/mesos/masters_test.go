@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"net"
 	"slices"
 	"strings"
 	"testing"
@@ -16,14 +15,6 @@ import (
 	"mooring/scheduler/client"
 	"mooring/test/zookeeper"
 )
-
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	require.NoError(t, l.Close())
-	return l.Addr().String()
-}
 
 // said is what a scheduler says of its cluster.
 type said struct {
@@ -86,13 +77,9 @@ func newInEnsemble(t *testing.T) *inEnsemble {
 		addresses = append(addresses, s.Address)
 	}
 	ensemble := "zk://mooring:secret@" + strings.Join(addresses, ",")
-	for n := range 3 {
-		m, address := z.addMaster(n+1, append([]string{"--quorum=2", "--zk=" + ensemble + "/mesos"}, quick...)...)
-		m.start()
-		z.masters[address] = m
-	}
-	for address := range z.masters {
-		awaitPort(t, address)
+	masters, at := z.startMasters(ensemble + "/mesos")
+	for n, m := range masters {
+		z.masters[at[n]] = m
 	}
 	z.agents = []*agent{z.agentOf(1, ensemble+"/mesos"), z.agentOf(2, ensemble+"/mesos")}
 	program := build(t, "../..")

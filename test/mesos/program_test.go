@@ -34,7 +34,7 @@ func newProcess(t *testing.T, program, name string, flags ...string) *process {
 	t.Helper()
 	executor, err := os.Executable()
 	require.NoError(t, err)
-	p := &process{address: freeAddress(t)}
+	p := &process{address: freeAddress()}
 	p.daemon = newDaemon(t, name, append([]string{program, "scheduler", "--log-level=debug", "--framework=es", "--nodes=2", "--memory=512",
 		"--image=elasticsearch:8.19.5", "--executor-path=" + executor, "--listen=" + p.address}, flags...)...)
 	return p
