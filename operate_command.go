@@ -238,7 +238,7 @@ func (c *scaleCommand) Run(ctx context.Context, k *kong.Context) error {
 		return err
 	}
 	return show(k.Stdout, c.JSON, map[string]int{"value": c.Nodes}, func(w io.Writer) {
-		fmt.Fprintf(w, "%d nodes%s are wanted; nodes that are stopped for that keep their volumes\n", c.Nodes, of)
+		fmt.Fprintf(w, "%d nodes%s are wanted; nodes that are stopped for that keep their volumes, and documents of which only they have a copy cannot be reached without them\n", c.Nodes, of)
 	})
 }
 
@@ -273,7 +273,12 @@ type retireCommand struct {
 // Run gives the order.
 func (c *retireCommand) Run(ctx context.Context, k *kong.Context) error {
 	return c.order(ctx, k, c.Node, "retire", func(n api.Node) string {
-		return fmt.Sprintf("node %d is stopped and not replaced; its volumes %s are kept", n.ID, strings.Join(n.Volumes, " and "))
+		text := fmt.Sprintf("node %d is stopped and not replaced; its volumes %s are kept, and documents of which only it has a copy cannot be reached until it runs again (`mooring keep %d`)",
+			n.ID, strings.Join(n.Volumes, " and "), n.ID)
+		if n.Phase == coordinator.Running && n.Waits != "" { // what is missing already
+			text += fmt.Sprintf(". Node %d %s", n.ID, n.Waits)
+		}
+		return text
 	})
 }
 

@@ -78,14 +78,15 @@ func TestOrdersToAScheduler(t *testing.T) {
 			"node    2\nname    es2\nphase   vacant\nsince   0001-01-01 00:00:00 UTC\nepoch   0\nvolume  es2config, never used\nvolume  es2data, never used\n" +
 			"waits   no offer fits: 3 with less than 2 ports\n", ""},
 		{[]string{"nodes", "7"}, "", "node 7: there are nodes 1 to 2"},
-		{[]string{"scale", "3"}, "3 nodes are wanted; nodes that are stopped for that keep their volumes\n", ""},
+		{[]string{"scale", "3"}, "3 nodes are wanted; nodes that are stopped for that keep their volumes, and documents of which only they have a copy cannot be reached without them\n", ""},
 		{[]string{"scale", "0"}, "", `number of nodes 0: use {"value": n} with n from 1 to 10000`},
 		{[]string{"scale", "3", "--json"}, "{\n  \"value\": 3\n}\n", ""},
 		{[]string{"restart", "1"}, "node 1 is restarted later, as epoch 4; its restart waits: nodes [2 3] have not joined. `mooring restart 1 --now` waits for nothing\n", ""},
 		{[]string{"restart", "1", "--now"}, "node 1 is stopped and launched again, as epoch 4\n", ""},
 		{[]string{"restart", "2"}, "node 2 does not run: it is launched anyway\n", ""},
 		{[]string{"keep", "1"}, "node 1 is to run\n", ""},
-		{[]string{"retire", "1"}, "node 1 is stopped and not replaced; its volumes es1config and es1data are kept\n", ""},
+		{[]string{"retire", "1"}, "node 1 is stopped and not replaced; its volumes es1config and es1data are kept, and documents of which only it has a copy cannot be reached until it runs again (`mooring keep 1`). " +
+			"Node 1 is stopped for good, although the cluster is yellow, 2 unassigned\n", ""},
 		{[]string{"forgive", "2"}, "node 2 may be launched anywhere (it is vacant now)\n", ""},
 		{[]string{"uninstall"}, "", "uninstall stops all nodes of framework es, of which 1 are ready, and has Mesos forget it; the volumes are kept. If that is meant, give --yes"},
 		{[]string{"uninstall", "--yes"}, "framework es is uninstalled: its nodes are stopped, then Mesos forgets it and the scheduler ends. `mooring status` shows how far it is.\n" +
@@ -189,7 +190,7 @@ func TestOrdersToGroups(t *testing.T) {
 	s.view.Rules.Groups = []coordinator.Group{{Name: "data", NeverMaster: true}}
 	out, err := order(t, "scale", "1", "--group=data")
 	require.NoError(t, err)
-	assert.Equal(t, "1 nodes of group data are wanted; nodes that are stopped for that keep their volumes\n", out)
+	assert.Equal(t, "1 nodes of group data are wanted; nodes that are stopped for that keep their volumes, and documents of which only they have a copy cannot be reached without them\n", out)
 	_, err = order(t, "scale", "1", "--group=date")
 	require.EqualError(t, err, `group "date": there are default, data`)
 	out, err = order(t, "status")

@@ -8,6 +8,8 @@ import (
 	"mooring/scheduler"
 )
 
+const green = "green" // the status of a cluster in which no copy of a document is missing
+
 // Health is that of the Elasticsearch cluster, as the executor of its elected master told it last.
 type Health struct {
 	coordinator.Health
@@ -39,8 +41,22 @@ func problemsOfHealth(v scheduler.View) []Problem {
 		at := v.State.Nodes[by-1].Place
 		do = fmt.Sprintf("ask Elasticsearch why: `curl http://%s/_cluster/allocation/explain`; shards that failed too often are tried again with `curl -X POST http://%s/_cluster/reroute?retry_failed=true`",
 			coordinator.Address(at.Host, at.HTTPPort), coordinator.Address(at.Host, at.HTTPPort))
+		if stopped := stoppedForGood(v); len(stopped) > 0 {
+			do = fmt.Sprintf("nodes %v were retired or scaled down: if only their volumes have what is missing, run them again (`mooring keep N`, or a larger `mooring scale`). Otherwise ", stopped) + do
+		}
 	}
 	return []Problem{{What: fmt.Sprintf("the cluster is %s: documents cannot be reached, and no node is moved or restarted", h), Do: do}}
+}
+
+// stoppedForGood are the nodes that were part of the cluster and are not wanted any more.
+func stoppedForGood(v scheduler.View) []coordinator.NodeID {
+	var stopped []coordinator.NodeID
+	for i, wanted := range v.State.Wanted() {
+		if n := v.State.Nodes[i]; !wanted && n.Joined {
+			stopped = append(stopped, n.ID)
+		}
+	}
+	return stopped
 }
 
 // measureHealth adds the cluster's health to the metrics; nothing while nobody tells it.
@@ -49,7 +65,7 @@ func measureHealth(v scheduler.View, values map[string]int64) {
 	if by == 0 {
 		return
 	}
-	for _, status := range []string{"green", "yellow", "red"} {
+	for _, status := range []string{green, "yellow", "red"} {
 		values[fmt.Sprintf("mooring_cluster_health{status=%q}", status)] = flag(h.Status == status)
 	}
 	for state, shards := range map[string]int{"initializing": h.Initializing, "relocating": h.Relocating, "delayed": h.Delayed, "unassigned": h.Unassigned} {

@@ -45,6 +45,30 @@ func TestARedClusterIsAProblem(t *testing.T) {
 	assert.Equal(t, "bring the nodes back that are not ready: most likely their volumes have what is missing", s.Problems[0].Do)
 }
 
+// Nothing is missing for ever: the volumes of a node that was stopped for good are kept.
+func TestARedClusterMayMissNodesThatWereStoppedForGood(t *testing.T) {
+	f := told(coordinator.Health{Status: "red", Nodes: 1, Unassigned: 3})
+	for _, joined := range []bool{true, false} {
+		f.view.State.Nodes = append(f.view.State.Nodes, coordinator.Node{ID: coordinator.NodeID(len(f.view.State.Nodes) + 1), Phase: coordinator.Vacant, Joined: joined})
+	}
+	var s api.Status
+	get(t, f, "/v1/status", &s)
+	assert.Contains(t, s.Problems[0].Do, "nodes [2] were retired or scaled down: if only their volumes have what is missing, run them again (`mooring keep N`, or a larger `mooring scale`). "+
+		"Otherwise ask Elasticsearch why: ")
+}
+
+func TestANodeIsRetiredAlthoughTheClusterIsUnwell(t *testing.T) {
+	f := told(coordinator.Health{Status: "yellow", Nodes: 1, Unassigned: 3})
+	f.view.State.Nodes[0].Intent = coordinator.Retire
+	var n api.Node
+	get(t, f, "/v1/nodes/1", &n)
+	assert.Equal(t, "is stopped for good, although the cluster is yellow, 3 unassigned", n.Waits)
+	f.view.State.Nodes[0].Health.Status = "green"
+	n = api.Node{}
+	get(t, f, "/v1/nodes/1", &n)
+	assert.Empty(t, n.Waits)
+}
+
 func TestHealthIsMeasured(t *testing.T) {
 	_, text := ask(t, well(), "GET", "/metrics", "")
 	assert.NotContains(t, text, "mooring_cluster_health{", "what nobody told is not 0")

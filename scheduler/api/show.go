@@ -206,9 +206,13 @@ func isAway(v scheduler.View, n coordinator.Node) string {
 	return note
 }
 
-// stays says why a node still runs that is to be restarted, or whose host goes down for maintenance; nothing if neither is so.
+// stays says why a node still runs that is to be restarted, or whose host goes down for maintenance; nothing if neither is so. One that
+// is retired waits for nothing, whatever is missing already.
 func stays(v scheduler.View, n coordinator.Node) wait {
 	now := time.Now()
+	if h, _, by := v.State.Health(); n.Intent == coordinator.Retire && by != 0 && h.Status != green {
+		return wait{why: fmt.Sprintf("is stopped for good, although the cluster is %s", h)}
+	}
 	why, leaves := "", v.State.MustMove(n, now)
 	if n.Due() || leaves {
 		why = v.State.Waits(n, now)
