@@ -192,22 +192,32 @@ func TestAHostThatIsMarkedGoneFreesItsNode(t *testing.T) {
 	assert.Equal(t, p.there.Host, p.is(1, coordinator.Running, 2).Place.Host)
 }
 
-// As a host that comes back with another disk: Mesos never says a word about what ran there.
+// As a host that comes back with another disk: Mesos never says a word about what ran there, and doesn't list it when it is asked what
+// there is. Only who asks after the very task is told.
 func TestAHostThatReturnsAsNewIsNotTheOneThatIsAwaited(t *testing.T) {
 	inTurn(t)
 	p := newPair(t, quick, withoutFencing)
 	p.here.powerCut()
 	p.is(1, coordinator.Lost, 1)
+	const word, answer = "status: node=1 epoch=1", `message="Reconciliation: Task is unreachable"`
+	unasked := func() int { return p.log.count(word) - p.log.count(word, answer) }
+	p.says(word+" state=TASK_UNREACHABLE", "agent removed: health check timed out")
+	before := unasked()
 	p.here.asNew()
 	p.here.start()
 	p.here.registered()
 	p.says("node waits: node=1", "waits for its last agent "+p.node(1).Place.Agent)
 	p.apply(coordinator.Tick{At: time.Now().Add(coordinatorsPatience)}) // it asks after the node again
-	p.says("status: node=1 epoch=1 state=TASK_UNREACHABLE", `message="Reconciliation: Task is unreachable"`)
+	p.says(word+" state=TASK_UNREACHABLE", answer)
+	assert.Equal(t, before, unasked(), "all else was said before it returned")
 	assert.Equal(t, coordinator.Lost, p.node(1).Phase, "an operator knows, Mesos does not")
-	before := p.node(1).Place.Agent
+	old := coordinator.TaskRef{Task: "es-1-1", Agent: p.node(1).Place.Agent}
 	p.apply(coordinator.Forgive{At: time.Now(), Node: 1})
-	assert.NotEqual(t, before, p.is(1, coordinator.Running, 2).Place.Agent)
+	assert.NotEqual(t, old.Agent, p.is(1, coordinator.Running, 2).Place.Agent)
+
+	mesos := p.askInstead()
+	assert.Equal(t, []string{"es-1-2 RUNNING"}, slices.Compact(mesos.hears()), "what runs is listed, what ran there is not")
+	assert.Contains(t, mesos.hears(old), "es-1-1 UNREACHABLE")
 }
 
 // coordinatorsPatience is more than the time between two questions after a node.
