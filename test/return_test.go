@@ -1,6 +1,7 @@
 package test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -26,19 +27,30 @@ import (
 // absence is a way in which an agent is away for so long that its node is replaced, and how it returns.
 type absence struct {
 	name        string
-	host        int // of the cell, by index
+	host        int    // of the cell, by index
+	said        string // by Mesos of the node's task when its agent was away
 	leave, back func(*cell.Host, context.Context) error
 }
 
 // Only on a frozen host the node's container is still alive when it returns. The first host of the cell is the one that can lose its store.
 var absences = []absence{
-	{"frozen", 1, (*cell.Host).Freeze, (*cell.Host).Thaw},
-	{"storeless", 0, func(h *cell.Host, ctx context.Context) error {
+	{frozen, 1, unreachable, (*cell.Host).Freeze, (*cell.Host).Thaw},
+	{"storeless", 0, unreachable, func(h *cell.Host, ctx context.Context) error {
 		return errors.Join(h.Cut(ctx), h.Fault(ctx, faultfs.Fault{Kind: faultfs.Hang}))
 	}, func(h *cell.Host, ctx context.Context) error { return errors.Join(h.Heal(ctx), h.Join(ctx)) }},
-	{"stopped", 1, stopAgent, (*cell.Host).StartAgent},
-	{"dead", 1, (*cell.Host).Kill, (*cell.Host).Return},
+	{"stopped", 1, unreachable, stopAgent, (*cell.Host).StartAgent},
+	{"dead", 1, unreachable, (*cell.Host).Kill, (*cell.Host).Return},
+	{left, 1, "TASK_LOST", (*cell.Host).UnregisterAgent, (*cell.Host).StartAgent},
+	{renewed, 1, unreachable, (*cell.Host).Kill, (*cell.Host).Renew},
 }
+
+const (
+	unreachable = "TASK_UNREACHABLE"
+
+	frozen  = "frozen"
+	left    = "left"    // in order: Mesos says at once that the task is lost, and its container ends only then
+	renewed = "renewed" // its host returns with an empty disk, and is another agent: Mesos says nothing of the old one's tasks, ever
+)
 
 // stopAgent ends the agent and its executors, as systemd does that stops a unit. The node's container goes on.
 func stopAgent(h *cell.Host, ctx context.Context) error {
@@ -59,9 +71,10 @@ type absent struct {
 }
 
 // An agent is away for so long that its node runs elsewhere, and then returns with what was left of it there: its host was frozen; it
-// lived without network and store; the agent was stopped with its executor, while the container went on until it missed that; or the host died.
+// lived without network and store; the agent was stopped with its executor, while the container went on until it missed that; the host died; the
+// agent left in order; or the host died and returned with an empty disk.
 // What runs there is ended before it can write anything into the volumes that another host has by then, which a witness in the
-// node's own container shows. Mesos has no task of the old launch any more, the node stays where it is with its documents, and
+// node's own container shows. Mesos has no task of the old launch any more, or will say nothing of it, the node stays where it is with its documents, and
 // the host is clean: no process, no mount, no loop device, no lease; the last container goes when the host gets its next node.
 func TestStoryAnAgentReturnsAfterItsNodeWasReplaced(t *testing.T) {
 	c, program := imageCell(t), filepath.Join(t.TempDir(), "records")
@@ -85,33 +98,63 @@ func TestStoryAnAgentReturnsAfterItsNodeWasReplaced(t *testing.T) {
 
 			require.NoError(t, away.leave(h, within(t)))
 			a.cameBack(t)
-			node, taker := a.runs()
-			require.NotEqual(t, h.Name, taker.Name)
-			wakes := strings.Contains(h.Status(within(t)), "frozen")
-			if !wakes && h.Alive() {
-				assert.False(t, runs(t, h, "records write"), "what wrote there ended before the volumes were another host's")
-			}
-			counts, leases := a.acknowledged(), a.leases()
+			node, taker := a.replaced(away)
+			said, leases := a.said(), a.leases(0)
+			counts := a.acknowledged()
 			a.witness(taker)
 
 			require.NoError(t, away.back(h, within(t)))
-			await(t, "nothing of the old launch", func() error { return a.traces(fmt.Sprintf("%s-1-%d", framework, node.Epoch)) })
-			a.writes(1)
-			if late := len(a.acknowledgedBy(0)) - len(counts); wakes {
-				t.Logf("the witness wrote %d bytes into the old copy between its host's wake and its own end", late)
-			} else {
-				assert.Zero(t, late, "nothing was written there meanwhile")
+			tasks := []string{fmt.Sprintf("%s-1-%d TASK_RUNNING", framework, node.Epoch)}
+			if away.name == renewed {
+				tasks = append(tasks, fmt.Sprintf("%s-1-%d %s", framework, a.node.Epoch, unreachable))
 			}
+			await(t, "nothing of the old launch", func() error { return a.traces(tasks) })
+			a.writes(1)
+			a.wroteNoMore(away, len(counts))
 			a.audit(counts)
 			audit(t, a.ledger)
 			after, _ := a.runs()
 			assert.Equal(t, []any{node.Epoch, node.Place}, []any{after.Epoch, after.Place}, "the node stays where it is")
-			assert.Equal(t, leases, a.leases())
+			assert.Equal(t, leases, a.leases(0))
 			for volume, lease := range leases {
 				assert.Equal(t, leaseFile{taker.Name, "held"}, lease, volume)
 			}
 			a.landsAt(h)
+			if away.name == renewed {
+				assert.Equal(t, said, a.said(), "Mesos said nothing more of what ran there")
+			}
 		})
+	}
+}
+
+// replaced checks how the node came to run on another host, and returns it and that host.
+func (a *absent) replaced(away absence) (deploy.Node, *cell.Host) {
+	a.t.Helper()
+	node, taker := a.runs()
+	require.NotEqual(a.t, a.host.Name, taker.Name)
+	a.t.Logf("launch %d of the node runs on %s", node.Epoch, taker.Name)
+	assert.Equal(a.t, away.said, a.said()[0])
+	if away.name == left {
+		for volume, lease := range a.leases(1) {
+			assert.Equal(a.t, leaseFile{a.host.Name, "released"}, lease, "the old container gave %s back before another host had it", volume)
+		}
+	}
+	if away.name != frozen && a.host.Alive() {
+		assert.False(a.t, runs(a.t, a.host, "records write"), "what wrote there ended before the volumes were another host's")
+	}
+	return node, taker
+}
+
+// wroteNoMore checks that the first writer, which had acknowledged so many bytes when its volumes were another host's, wrote nothing after that.
+func (a *absent) wroteNoMore(away absence, before int) {
+	a.t.Helper()
+	switch now := len(a.acknowledgedBy(0)); away.name {
+	case frozen:
+		a.t.Logf("the witness wrote %d bytes into the old copy between its host's wake and its own end", now-before)
+	case renewed:
+		assert.Zero(a.t, now, "what it noted went with the disk")
+	default:
+		assert.Equal(a.t, before, now, "nothing was written there meanwhile")
 	}
 }
 
@@ -208,8 +251,30 @@ func (a *absent) audit(first []byte) {
 	a.t.Log(report)
 }
 
-// leases says who may write the node's volumes now, by their newest leases.
-func (a *absent) leases() map[string]leaseFile {
+// said is how Mesos said that the first launch of the node was no longer well, and all that it said of it since.
+func (a *absent) said() (states []string) {
+	a.t.Helper()
+	log, err := os.ReadFile(a.Log())
+	require.NoError(a.t, err)
+	for line := range bytes.Lines(log) {
+		var status struct {
+			Message     string `json:"@message"`
+			Node, Epoch int
+			State       string
+		}
+		if json.Unmarshal(line, &status) != nil || status.Message != "status" || status.Node != a.node.ID || status.Epoch != a.node.Epoch {
+			continue
+		}
+		if well := status.State == "TASK_STARTING" || status.State == "TASK_RUNNING"; !well || len(states) > 0 {
+			states = append(states, status.State)
+		}
+	}
+	require.NotEmpty(a.t, states)
+	return states
+}
+
+// leases says who may write the node's volumes, by their newest leases, or by those so many before.
+func (a *absent) leases(before int) map[string]leaseFile {
 	a.t.Helper()
 	newest := map[string]leaseFile{}
 	for _, volume := range a.node.Volumes {
@@ -221,16 +286,16 @@ func (a *absent) leases() map[string]leaseFile {
 			require.NoError(a.t, err, file)
 			last = max(last, epoch)
 		}
-		newest[volume] = leaseIn(a.t, a.cell, volume, last)
+		newest[volume] = leaseIn(a.t, a.cell, volume, last-before)
 	}
 	return newest
 }
 
-// traces finds what is left of launches before the one that runs: a task that Mesos knows, and on the host that was away anything
-// that could write. The engine may still have the container, which has ended.
-func (a *absent) traces(task string) error {
+// traces finds what is left of launches before the one that runs: a task that Mesos knows, but for these, and on the host that was away
+// anything that could write. The engine may still have the container, which has ended.
+func (a *absent) traces(want []string) error {
 	tasks, err := a.tasks()
-	if err == nil && !slices.Equal(tasks, []string{task + " TASK_RUNNING"}) {
+	if err == nil && !slices.Equal(tasks, want) {
 		err = fmt.Errorf("mesos knows the tasks %v", tasks)
 	}
 	found := []error{err}

@@ -41,6 +41,7 @@ type Cell struct {
 	Fast     bool     `json:"fast"`
 	Mesos    string   `json:"mesos"`              // directory of the Mesos programs
 	Plugin   string   `json:"plugin,omitempty"`   // directory of the managed plugin
+	Images   []string `json:"images,omitempty"`   // files for `docker load`
 	Leases   string   `json:"leases,omitempty"`   // where the plugin keeps leases, if not in the store
 	Announce string   `json:"announce,omitempty"` // where the Mesos master announces itself, if anywhere; see AnnounceMaster
 	Settings []string `json:"settings,omitempty"` // further ones of the plugin
@@ -94,7 +95,7 @@ func Up(ctx context.Context, dir string, o Options) (*Cell, error) {
 	all, ctx := errgroup.WithContext(ctx)
 	for _, h := range c.Hosts {
 		all.Go(func() error {
-			if err := h.furnish(ctx, o.Images, say); err != nil {
+			if err := h.furnish(ctx, say); err != nil {
 				return fmt.Errorf("bring up %s: %w", h.Name, err)
 			}
 			return nil
@@ -107,12 +108,12 @@ func Up(ctx context.Context, dir string, o Options) (*Cell, error) {
 }
 
 // furnish boots a new host and gives it its images, its plugin and its agent.
-func (h *Host) furnish(ctx context.Context, images []string, say func(string, ...any)) error {
+func (h *Host) furnish(ctx context.Context, say func(string, ...any)) error {
 	if err := h.boot(ctx); err != nil {
 		return err
 	}
 	say("%s: Docker engine runs at %s", h.Name, h.Engine)
-	for _, image := range images {
+	for _, image := range h.cell.Images {
 		if err := h.LoadImage(ctx, image); err != nil {
 			return err
 		}
@@ -132,6 +133,23 @@ func (h *Host) furnish(ctx context.Context, images []string, say func(string, ..
 	}
 	say("%s: Mesos agent %s is registered", h.Name, h.Agent)
 	return nil
+}
+
+// Renew gives a killed host an empty disk and switches it on, with its name and address, images and plugin, and with nothing of what its
+// engine, its plugin and its agent knew. Its logs stay.
+func (h *Host) Renew(ctx context.Context) error {
+	if h.Alive() {
+		return fmt.Errorf("%s is alive; only a killed host can get another disk", h.Name)
+	}
+	for _, part := range []string{"docker", "mesos", "state"} {
+		if err := os.RemoveAll(filepath.Join(h.Dir, part)); err != nil {
+			return fmt.Errorf("empty the disk of %s: %w", h.Name, err)
+		}
+	}
+	if err := os.Mkdir(filepath.Join(h.Dir, "state"), 0o755); err != nil {
+		return fmt.Errorf("make the state directory of %s: %w", h.Name, err)
+	}
+	return h.furnish(ctx, progress(nil))
 }
 
 // plan checks the options and lays out names and addresses; it touches nothing.
@@ -161,7 +179,14 @@ func plan(dir string, o Options) (*Cell, error) {
 	if c.Mesos == "" {
 		c.Mesos = "/var/cache/mooring/mesos"
 	}
-	needed := slices.Clone(o.Images)
+	for _, file := range o.Images {
+		image, err := filepath.Abs(file)
+		if err != nil {
+			return nil, fmt.Errorf("find image %s: %w", file, err)
+		}
+		c.Images = append(c.Images, image)
+	}
+	needed := slices.Clone(c.Images)
 	if !c.Bare {
 		needed = append(needed, filepath.Join(c.Mesos, "mesos-agent"))
 	}

@@ -54,6 +54,7 @@ func TestCell(t *testing.T) {
 		{"cut and join", s.cutAndJoin},
 		{"kill and return", s.killAndReturn},
 		{"agent and master restart", s.mesosRestarts},
+		{"another disk", s.renews},
 	}
 	for _, story := range stories {
 		if !t.Run(story.name, story.tell) {
@@ -216,10 +217,27 @@ func (s *scene) mesosRestarts(t *testing.T) {
 	require.ErrorContains(t, h.KillAgent(t.Context()), "the Mesos agent of host1 does not run")
 	s.awaitServer(t, h) // containers go on without the agent
 	require.NoError(t, h.StartAgent(t.Context()))
+	require.NoError(t, h.UnregisterAgent(t.Context()))
+	assert.False(t, s.isActive(t, h), "the master knows when the agent has ended")
+	require.NoError(t, h.StartAgent(t.Context()))
 
 	require.NoError(t, s.KillMaster(t.Context()))
 	require.NoError(t, s.StartMaster(t.Context()))
 	for _, h := range s.Hosts {
 		eventually(t, func() bool { return s.isActive(t, h) }, "agents must find the master again")
 	}
+}
+
+func (s *scene) renews(t *testing.T) {
+	h := s.Hosts[1]
+	require.ErrorContains(t, h.Renew(t.Context()), "host2 is alive; only a killed host can get another disk")
+	before, err := h.AgentID()
+	require.NoError(t, err)
+	require.NoError(t, h.Kill(t.Context()))
+	require.NoError(t, h.Renew(t.Context()))
+	after, err := h.AgentID()
+	require.NoError(t, err)
+	assert.NotEqual(t, before, after, "Mesos takes it for another agent")
+	assert.Empty(t, docker(t, h, "ps", "--all", "--quiet"))
+	assert.Equal(t, []string{"host2 " + h.BootID + " true"}, readLines(t, filepath.Join(h.Dir, "state", "identity")), "the plugin begins anew")
 }

@@ -146,15 +146,20 @@ func (h *Host) MarkGone(ctx context.Context) error {
 }
 
 // KillAgent ends the host's Mesos agent alone; its executors and containers go on.
-func (h *Host) KillAgent(ctx context.Context) error {
+func (h *Host) KillAgent(ctx context.Context) error { return h.endAgent(ctx, unix.SIGKILL) }
+
+// UnregisterAgent has the host's Mesos agent leave in order: it tells the master, shuts its executors down, and ends when they have.
+func (h *Host) UnregisterAgent(ctx context.Context) error { return h.endAgent(ctx, unix.SIGUSR1) }
+
+func (h *Host) endAgent(ctx context.Context, signal unix.Signal) error {
 	pid := h.PID("mesos-agent")
 	if pid == 0 {
 		return fmt.Errorf("the Mesos agent of %s does not run", h.Name)
 	}
-	ctx, cancel := context.WithTimeout(ctx, controlTimeout)
+	ctx, cancel := context.WithTimeout(ctx, bootTimeout) // executors have 45 s to end
 	defer cancel()
-	if err := unix.Kill(pid, unix.SIGKILL); err != nil {
-		return fmt.Errorf("kill the Mesos agent of %s: %w", h.Name, err)
+	if err := unix.Kill(pid, signal); err != nil {
+		return fmt.Errorf("end the Mesos agent of %s: %w", h.Name, err)
 	}
 	if err := awaitEnd(ctx, "the Mesos agent", pid); err != nil {
 		return err
