@@ -47,6 +47,7 @@ test: prepare check test-stories ## everything, the end-to-end stories included;
 test-units:
 	CGO_ENABLED=1 $(TESTS) -race $$(go list ./... | grep -v -e '^mooring/test$$' -e '^mooring/test/chaos$$')
 	$(TESTS) ./plugin/lease ./coordinator # again: the race detector leaves time for a hundredth of the histories
+	$(TESTS) -run RandomHistories ./scheduler
 
 test-stories: $(BUILD)/plugin
 	$(TESTS) -count=1 -v -timeout 60m ./test

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"sync"
@@ -183,11 +182,10 @@ func (o Options) newClient() (*client, error) {
 	if err := errors.Join(errCredentials, errTLS); err != nil {
 		return nil, err
 	}
-	dialer := &net.Dialer{Timeout: dialTimeout}
 	return &client{
 		http: &http.Client{
 			Transport: &http.Transport{
-				DialContext: dialer.DialContext, TLSClientConfig: secured, TLSHandshakeTimeout: dialTimeout, ResponseHeaderTimeout: callTimeout,
+				DialContext: o.dial, TLSClientConfig: secured, TLSHandshakeTimeout: dialTimeout, ResponseHeaderTimeout: callTimeout,
 				MaxIdleConnsPerHost: sideBySide,
 			},
 			CheckRedirect: noRedirect,

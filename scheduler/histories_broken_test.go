@@ -1,53 +1,50 @@
 package scheduler_test
 
 import (
-	"context"
+	"strings"
 	"testing"
 
-	"github.com/stretchr/testify/require"
+	"github.com/stretchr/testify/assert"
 
 	"mooring/coordinator"
-	"mooring/scheduler"
+	"mooring/test/histories"
 )
 
-// The random histories are good for something only if they notice what is broken: here a store that says it saved and did not.
-func TestRandomHistoriesNoticeAStoreThatForgets(t *testing.T) {
-	for name, forgets := range map[string]func(before, after coordinator.State) bool{
-		"the number of nodes": func(before, after coordinator.State) bool { return before.Target != after.Target },
-		"launches": func(before, after coordinator.State) bool {
-			for i, n := range before.Nodes {
-				if after.Nodes[i].Epoch > n.Epoch {
-					return true
-				}
-			}
-			return false
-		},
+// broken is what is broken on purpose.
+type broken struct {
+	noFence    bool                                       // the store does not ask who leads
+	noVersions bool                                       // the store does not ask what was read
+	unwatched  bool                                       // only what comes of a write is looked at, not who writes
+	forgets    func(before, after coordinator.State) bool // what the store says it saved, and did not
+}
+
+const untilNoticed = 1000 // histories
+
+// The random histories are good for something only if they notice what is broken.
+func TestRandomHistoriesNoticeABrokenStore(t *testing.T) {
+	for name, b := range map[string]broken{
+		"it does not ask who leads":      {noFence: true},
+		"it does not ask what was read":  {noVersions: true},
+		"it asks neither":                {noFence: true, noVersions: true},
+		"what comes of that":             {noFence: true, noVersions: true, unwatched: true},
+		"it forgets the number of nodes": {forgets: forgetsTarget},
+		"it forgets launches":            {forgets: forgetsLaunch},
 	} {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			h := newMishaps(t, 0)
-			h.between = func(s scheduler.Store) scheduler.Store { return forgetful{s, forgets} }
-			h.start()
-			for range 100 {
-				if h.befall(); len(h.wrongs()) > 0 {
-					t.Log(h.wrongs()[0])
-					return
-				}
-			}
-			require.Fail(t, "nothing was noticed")
+			seed, failure, _ := histories.Find(1, untilNoticed, func(seed uint64) (counts, string) { return play(t, seed, b, nil) }, (*counts).add)
+			assert.NotEmpty(t, failure, "nothing was noticed")
+			t.Logf("%d: %s", seed, strings.SplitN(failure, "; ", 2)[0])
 		})
 	}
 }
 
-// forgetful does not save what it is to forget, and says that it did.
-type forgetful struct {
-	scheduler.Store
-	forgets func(before, after coordinator.State) bool
-}
+func forgetsTarget(before, after coordinator.State) bool { return before.Target != after.Target }
 
-func (f forgetful) Save(ctx context.Context, before, after coordinator.State) error {
-	if f.forgets(before, after) {
-		return nil
+func forgetsLaunch(before, after coordinator.State) bool {
+	for i, n := range before.Nodes {
+		if after.Nodes[i].Epoch > n.Epoch {
+			return true
+		}
 	}
-	return f.Store.Save(ctx, before, after)
+	return false
 }

@@ -12,28 +12,27 @@ import (
 
 // fallSilent has the heartbeat of a host stand still, after executors have told on which host they are: that of a node if one runs,
 // or else of the given agent. Mesos goes on believing in the agent.
-func (h *mishaps) fallSilent(agent string) {
+func (h *history) fallSilent(agent string) {
+	quiet := h.master.Unacknowledged() == 0 // else an executor may have said that its node has ended
 	for _, task := range h.master.Tasks(mesos.TASK_RUNNING) {
-		h.master.Update(task.TaskID.Value, mesos.TASK_RUNNING, fmt.Appendf(nil, `{"ready":true,"cluster":"u","host":%q}`, hostOf(task.AgentID.Value)))
+		if quiet {
+			h.joined(task)
+		}
 		if h.rng.IntN(2) == 0 {
 			agent = task.AgentID.Value
 		}
 	}
-	h.pause()
 	h.happens("%s falls silent", hostOf(agent))
 	h.beat(hostOf(agent))
-	looks := h.looks()
-	h.eventually(func() bool { return h.looks() > looks+1 }, "the scheduler sees it") // a look is taken in when the next one begins
 }
 
-func (h *mishaps) looks() int {
-	h.pulse.mu.Lock()
-	defer h.pulse.mu.Unlock()
-	return h.pulse.looks
+// joined has an executor say that its node has joined the cluster, and on which host it is.
+func (h *history) joined(task mesos.TaskInfo) {
+	h.master.Update(task.TaskID.Value, mesos.TASK_RUNNING, fmt.Appendf(nil, `{"ready":true,"cluster":"u","host":%q}`, hostOf(task.AgentID.Value)))
 }
 
 // beat has all hosts beat but those that are silent, and one more that is so from now on. None means all.
-func (h *mishaps) beat(but string) {
+func (h *history) beat(but string) {
 	h.pulse.mu.Lock()
 	defer h.pulse.mu.Unlock()
 	sights := map[string]coordinator.Sight{}

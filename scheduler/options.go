@@ -1,8 +1,10 @@
 package scheduler
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"strconv"
 	"strings"
@@ -48,6 +50,10 @@ type Options struct {
 	Heartbeats func() Heartbeats // begins to watch hosts' heartbeats, anew for each Run; nil: a host is dead when Mesos says so
 
 	Log hclog.Logger // nil is silent
+
+	// Only for tests in virtual time.
+	dial   func(ctx context.Context, network, address string) (net.Conn, error) // to masters; nil: as usual
+	chance func(most time.Duration) time.Duration                               // anything below most; nil: as usual
 }
 
 // complete fills in the defaults and reports all that is wrong.
@@ -63,6 +69,12 @@ func (o Options) complete() (Options, error) {
 	}
 	if o.Containerizer == "" {
 		o.Containerizer = MesosContainerizer
+	}
+	if o.dial == nil {
+		o.dial = (&net.Dialer{Timeout: dialTimeout}).DialContext
+	}
+	if o.chance == nil {
+		o.chance = rand.N[time.Duration]
 	}
 	if o.Log == nil {
 		o.Log = hclog.NewNullLogger()

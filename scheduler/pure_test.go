@@ -2,6 +2,7 @@ package scheduler
 
 import (
 	"encoding/json"
+	"math/rand/v2"
 	"net/url"
 	"testing"
 	"time"
@@ -353,12 +354,12 @@ func TestEveryActionHasACall(t *testing.T) {
 func TestBackoffGrowsToItsLimit(t *testing.T) {
 	for attempt, most := range []time.Duration{time.Second, 2 * time.Second, 4 * time.Second, 8 * time.Second, 15 * time.Second, 15 * time.Second} {
 		for range 50 {
-			wait := backoff(attempt)
+			wait := backoff(attempt, rand.N[time.Duration])
 			assert.GreaterOrEqual(t, wait, most/2)
 			assert.Less(t, wait, most)
 		}
 	}
-	assert.Less(t, backoff(1000), 15*time.Second)
+	assert.Less(t, backoff(1000, rand.N[time.Duration]), 15*time.Second)
 }
 
 func TestMastersAreFoundByAddressOrName(t *testing.T) {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net/http"
 	"net/url"
 	"strings"
@@ -76,7 +75,7 @@ func (s *subscriber) run(ctx context.Context) error {
 		if accepted {
 			attempt = 0
 		}
-		wait := backoff(attempt)
+		wait := backoff(attempt, s.options.chance)
 		s.failed(err)
 		s.log.Warn("no subscription", "error", err, "retry_in", wait.Round(time.Millisecond).String())
 		select {
@@ -89,9 +88,9 @@ func (s *subscriber) run(ctx context.Context) error {
 }
 
 // backoff doubles with each attempt, up to a limit, and is spread at random: all frameworks lose a master at the same time.
-func backoff(attempt int) time.Duration {
+func backoff(attempt int, chance func(most time.Duration) time.Duration) time.Duration {
 	most := min(backoffMin<<min(attempt, 10), backoffMost)
-	return most/2 + rand.N(most/2)
+	return most/2 + chance(most/2)
 }
 
 var errOtherLeader = errors.New("another master leads now")

@@ -1,6 +1,7 @@
 package mesostest
 
 import (
+	"maps"
 	"slices"
 	"strings"
 
@@ -80,12 +81,7 @@ func (m *Master) offerLocked() {
 }
 
 func (m *Master) agentIDsLocked() []string {
-	ids := make([]string, 0, len(m.agents))
-	for id := range m.agents {
-		ids = append(ids, id)
-	}
-	slices.Sort(ids)
-	return ids
+	return slices.Sorted(maps.Keys(m.agents))
 }
 
 func (m *Master) offer(a *agent, role string, free []mesos.Resource) mesos.Offer {
@@ -189,7 +185,7 @@ func (m *Master) LoseAgent(id string) {
 	defer m.mu.Unlock()
 	m.agents[id].state = unreachable
 	m.rescindLocked(id)
-	for _, t := range m.tasks {
+	for _, t := range m.tasksLocked() {
 		if t.info.AgentID.Value != id || t.hidden || terminal(t.state) {
 			continue
 		}
@@ -202,7 +198,8 @@ func (m *Master) LoseAgent(id string) {
 }
 
 func (m *Master) rescindLocked(agentID string) {
-	for id, o := range m.offers {
+	for _, id := range slices.Sorted(maps.Keys(m.offers)) {
+		o := m.offers[id]
 		if o.AgentID.Value == agentID {
 			delete(m.offers, id)
 			m.sendLocked(&v1.Event{Type: v1.Event_RESCIND, Rescind: &v1.Event_Rescind{OfferID: o.ID}})
@@ -215,7 +212,7 @@ func (m *Master) ReturnAgent(id string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.agents[id].state = registered
-	for _, t := range m.tasks {
+	for _, t := range m.tasksLocked() {
 		if t.info.AgentID.Value == id && t.state == mesos.TASK_UNREACHABLE {
 			t.state = mesos.TASK_RUNNING
 			m.sendStatusLocked(t.status(mesos.TASK_RUNNING, mesos.SOURCE_MASTER, mesos.REASON_AGENT_REREGISTERED, "Unreachable agent re-reregistered"))
@@ -243,9 +240,13 @@ func (m *Master) Reregister(id string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.agents[id].state = registered
-	for _, t := range m.tasks {
-		if t.info.AgentID.Value == id {
-			t.hidden = false
+	for _, t := range m.tasksLocked() {
+		if t.info.AgentID.Value != id {
+			continue
+		}
+		t.hidden = false
+		if t.state == mesos.TASK_UNREACHABLE { // that was the word of the master before
+			t.state = mesos.TASK_RUNNING
 		}
 	}
 	m.resendLocked()
@@ -258,7 +259,7 @@ func (m *Master) MarkGone(id string) {
 	defer m.mu.Unlock()
 	m.agents[id].state = gone
 	m.rescindLocked(id)
-	for _, t := range m.tasks {
+	for _, t := range m.tasksLocked() {
 		if t.info.AgentID.Value == id && !terminal(t.state) {
 			t.state = mesos.TASK_GONE_BY_OPERATOR
 			m.sendStatusLocked(t.status(t.state, mesos.SOURCE_MASTER, mesos.REASON_AGENT_REMOVED_BY_OPERATOR, "Agent has been marked gone"))

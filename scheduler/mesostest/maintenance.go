@@ -69,7 +69,7 @@ func (m *Master) Drain(id string, markGone bool) {
 	if markGone {
 		state = mesos.TASK_GONE_BY_OPERATOR
 	}
-	for _, t := range m.tasks {
+	for _, t := range m.tasksLocked() {
 		if t.info.AgentID.Value == id && !terminal(t.state) {
 			s := t.status(state, mesos.SOURCE_EXECUTOR, mesos.REASON_AGENT_DRAINING, "Agent is draining")
 			s.ExecutorID = &mesos.ExecutorID{Value: t.info.TaskID.Value}

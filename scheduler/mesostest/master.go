@@ -74,11 +74,16 @@ func NewTLS(t testing.TB, demand *tls.Config) *Master {
 	})
 }
 
-func start(t testing.TB, begin func(*httptest.Server)) *Master {
-	m := &Master{
+// NewHandler returns one that listens nowhere: it has no address, and the test hands requests to it.
+func NewHandler() *Master {
+	return &Master{
 		Heartbeat:  15 * time.Second,
 		suppressed: map[string]bool{}, removed: map[string]bool{}, agents: map[string]*agent{}, tasks: map[string]*task{}, offers: map[string]mesos.Offer{},
 	}
+}
+
+func start(t testing.TB, begin func(*httptest.Server)) *Master {
+	m := NewHandler()
 	m.server = httptest.NewUnstartedServer(m)
 	m.server.Config.ErrorLog = log.New(io.Discard, "", 0) // clients that go away are what tests are about
 	begin(m.server)

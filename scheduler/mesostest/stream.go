@@ -86,7 +86,7 @@ func (m *Master) greetLocked() {
 
 // resendLocked repeats what was not acknowledged, which agents do at every subscription.
 func (m *Master) resendLocked() {
-	for _, t := range m.tasks {
+	for _, t := range m.tasksLocked() {
 		if len(t.pending) > 0 && !t.hidden {
 			m.sendStatusLocked(t.pending[0])
 		}

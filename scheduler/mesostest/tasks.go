@@ -2,6 +2,7 @@ package mesostest
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 
 	mesos "github.com/mesos/mesos-go/api/v1/lib"
@@ -41,18 +42,21 @@ func (m *Master) Tasks(state mesos.TaskState) []mesos.TaskInfo {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	var found []mesos.TaskInfo
-	for _, t := range m.tasks {
+	for _, t := range m.tasksLocked() {
 		if t.state == state {
 			found = append(found, t.info)
 		}
 	}
-	slices.SortFunc(found, func(a, b mesos.TaskInfo) int {
-		if a.TaskID.Value < b.TaskID.Value {
-			return -1
-		}
-		return 1
-	})
 	return found
+}
+
+// tasksLocked are all tasks, in the order of their IDs, so that what a test does has the same outcome each time.
+func (m *Master) tasksLocked() []*task {
+	all := make([]*task, 0, len(m.tasks))
+	for _, id := range slices.Sorted(maps.Keys(m.tasks)) {
+		all = append(all, m.tasks[id])
+	}
+	return all
 }
 
 // Unacknowledged returns how many updates wait for their acknowledgement.
@@ -199,7 +203,7 @@ func (m *Master) killLocked(k *v1.Call_Kill) {
 // reconcileLocked answers for some tasks, for all that are known if none is named.
 func (m *Master) reconcileLocked(asked []v1.Call_Reconcile_Task) {
 	if len(asked) == 0 {
-		for _, t := range m.tasks {
+		for _, t := range m.tasksLocked() {
 			if !t.hidden {
 				m.sendStatusLocked(t.status(t.state, mesos.SOURCE_MASTER, mesos.REASON_RECONCILIATION, "Reconciliation: Latest task state"))
 			}
