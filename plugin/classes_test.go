@@ -93,8 +93,9 @@ func TestAClassesFileWithMistakesChangesNothing(t *testing.T) {
 	assert.Equal(t, "hot", h.class("hot1"))
 	writeClasses(t, h.cfg, "classes:\n- {name: cold, match: '*', size: 7}\n- {name: cold, fs: zfs}\n")
 	refused := "the classes from before stay in force: classes file " + h.cfg.ClassesFile + ` is refused: line 2: size "7" is not a number with a unit ` +
-		`such as 512m, 10g or 1t; line 3: file system "zfs" is unknown: use ext4 or xfs; line 3: a class without match: it needs name and match; ` +
-		"line 3: class cold was there before, in line 2: choose another name"
+		`such as 512m, 10g or 1t; line 2: size takes an image, and volumes of class cold would be directories: add backend: image or auto, or leave size out; ` +
+		`line 3: file system "zfs" is unknown: use ext4 or xfs; line 3: a class without match: it needs name and match; ` +
+		"line 3: fs takes an image, and volumes of class cold would be directories: add backend: image or auto, or leave fs out; line 3: class cold was there before, in line 2: choose another name"
 	h.awaitClasses("hot1", func(status any) bool { return status == refused })
 	assert.Equal(t, "hot", h.class("hot2"))
 	assert.Equal(t, refused, h.Survey().Classes)

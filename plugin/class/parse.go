@@ -52,7 +52,8 @@ func (r *reader) wrong(line int, format string, args ...any) {
 type entry struct {
 	Class
 	match string
-	lines map[string]int // of its keys; "" is where it begins
+	lines map[string]int  // of its keys; "" is where it begins
+	wrong map[string]bool // keys whose values make no sense
 }
 
 // document is the value of the file's one key; nil if there is none.
@@ -178,18 +179,19 @@ func number(key, text string, into *int) error {
 
 // class reads one class.
 func (r *reader) class(n *yaml.Node) entry {
-	e := entry{Class: Class{Mode: defaultMode}, lines: map[string]int{"": n.Line}}
+	e := entry{Class: Class{Mode: defaultMode}, lines: map[string]int{"": n.Line}, wrong: map[string]bool{}}
 	if !r.is(n, yaml.MappingNode, "a class has keys, such as name and match") {
 		return e
 	}
-	before := len(r.mistakes)
 	set := setters()
 	r.pairs(n, slices.Sorted(maps.Keys(set)), "a class", func(key string, line int, value *yaml.Node) {
 		e.lines[key] = line
 		if value.Kind != yaml.ScalarNode {
 			r.wrong(line, "key %s takes one value", key)
+			e.wrong[key] = true
 		} else if err := set[key](&e, value.Value); err != nil {
 			r.wrong(value.Line, "%v", err)
+			e.wrong[key] = true
 		}
 	})
 	for _, key := range []string{"name", "match"} {
@@ -197,15 +199,18 @@ func (r *reader) class(n *yaml.Node) entry {
 			r.wrong(n.Line, "a class without %s: it needs name and match", key)
 		}
 	}
-	if len(r.mistakes) == before {
+	if !e.wrong["backend"] {
 		r.checkImage(e)
 	}
 	return e
 }
 
-// checkImage looks whether the keys about images fit together.
+// checkImage looks whether the keys about images fit together, as far as their values make sense.
 func (r *reader) checkImage(e entry) {
 	if e.image() {
+		if e.wrong["fs"] {
+			return // what size and options there can be depends on it
+		}
 		fs := cmp.Or(e.FS, backend.Ext4)
 		for _, check := range []struct {
 			key string
@@ -221,9 +226,13 @@ func (r *reader) checkImage(e entry) {
 		}
 		return
 	}
+	class := "this class"
+	if e.Name != "" {
+		class = "class " + e.Name
+	}
 	for _, key := range []string{"size", "fs", "mkfs", "mount"} {
 		if e.lines[key] > 0 {
-			r.wrong(e.lines[key], "%s takes an image, and volumes of class %s would be directories: add backend: image or auto, or leave %s out", key, e.Name, key)
+			r.wrong(e.lines[key], "%s takes an image, and volumes of %s would be directories: add backend: image or auto, or leave %s out", key, class, key)
 		}
 	}
 }

@@ -73,6 +73,18 @@ func TestMistakes(t *testing.T) {
 - plain
 - name: empty
   match: "with space*"
+- name: small
+  match: small*
+  backend: image
+  fs: xfs
+  size: 10m
+  mkfs: -F
+  mount: noatime,nobarrier
+  uid: nobody
+  colour: red
+- match: flat*
+  mode: "8"
+  size: 7
 sizes: 1
 `))
 	assert.EqualError(t, err, strings.Join([]string{
@@ -89,12 +101,22 @@ sizes: 1
 		`line 14: mode "99" is not an octal number such as 0770`,
 		`line 15: name "two words" is not allowed: use a letter or digit, then up to 127 letters, digits, '_', '.' or '-'`,
 		`line 16: match "[a" is not a pattern such as *[0-9]data, nor a regular expression between slashes: syntax error in pattern`,
+		`line 17: size takes an image, and volumes of this class would be directories: add backend: image or auto, or leave size out`,
 		`line 18: key size was there before, in line 17`,
 		`line 19: key name takes one value`,
 		"line 20: match \"/(/\" is not a regular expression between slashes: error parsing regexp: missing closing ): `(`",
 		`line 21: a class has keys, such as name and match`,
 		`line 23: match "with space*" fits no name of a volume: names have only letters, digits, '_', '.' and '-'`,
-		`line 24: key "sizes" is unknown: a classes file has classes`,
+		`line 28: size of 10485760 bytes is too small for xfs: use at least 300m`,
+		`line 29: mkfs option "-F" cannot be chosen for xfs: use -i size=N, -i maxpct=N, -l size=N, -n size=N, -d agcount=N, -m reflink=0, -m rmapbt=0`,
+		`line 30: mount option "nobarrier" cannot be chosen for xfs: use noatime, nodiratime, relatime, strictatime, lazytime, nodev, nosuid, noexec, logbsize=N, logbufs=N, allocsize=N, largeio, swalloc, inode32, inode64`,
+		`line 31: uid "nobody" is not a number such as 1000`,
+		`line 32: key "colour" is unknown: a class has backend, fs, gid, match, mkfs, mode, mount, name, size, takeover, trash, uid`,
+		`line 33: a class without name: it needs name and match`,
+		`line 34: mode "8" is not an octal number such as 0770`,
+		`line 35: size "7" is not a number with a unit such as 512m, 10g or 1t`,
+		`line 35: size takes an image, and volumes of this class would be directories: add backend: image or auto, or leave size out`,
+		`line 36: key "sizes" is unknown: a classes file has classes`,
 	}, "; "))
 }
 
