@@ -123,7 +123,7 @@ func (c *inspectVolume) Run(ctx context.Context, group *volumesCommand, k *kong.
 		for _, row := range [][2]string{
 			{"name", v.Name}, {"id", v.ID}, {"class", v.Class}, {"backend", v.Backend}, {"size", size(v.Size)},
 			{"owner", fmt.Sprintf("%d:%d", v.UID, v.GID)}, {"mode", v.Mode}, {"takeover", v.Takeover}, {"created", v.Created.Format("2006-01-02 15:04:05 MST")},
-			{"used", map[bool]string{true: "yes", false: "never mounted"}[v.Used]}, {"in the store", v.Path}, {"image", v.Image}, {"state", v.State},
+			{"used", map[bool]string{true: "yes", false: "never mounted"}[v.Used]}, {"in the store", v.Path}, {"image", v.Image}, {"device", deviceOf(v)}, {"state", v.State},
 			{"lease", leaseOf(v)}, {"mounted at", v.Mountpoint}, {"mounts", mountsOf(v)},
 			{"containers", strings.Join(v.Containers, "; ")}, {"last error", v.LastError}, {"problem", v.Problem},
 		} {
@@ -132,6 +132,13 @@ func (c *inspectVolume) Run(ctx context.Context, group *volumesCommand, k *kong.
 			}
 		}
 	})
+}
+
+func deviceOf(v admin.Detail) string {
+	if v.Buffered {
+		return v.Device + ", without direct I/O: the store takes none, so the volume's data is cached twice"
+	}
+	return v.Device
 }
 
 func leaseOf(v admin.Detail) string {

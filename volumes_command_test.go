@@ -37,6 +37,9 @@ func (*scriptedDriver) Survey() admin.Survey {
 }
 
 func (*scriptedDriver) Inspect(_ context.Context, name string) (admin.Detail, error) {
+	if name == "cached" {
+		return admin.Detail{Volume: admin.Volume{Name: name, Backend: "image"}, Image: "image", Device: "/dev/loop7", Buffered: true}, nil
+	}
 	return admin.Detail{Volume: admin.Volume{Name: name, Class: "data", Backend: "dir", State: "held elsewhere", Holder: "hostB", Epoch: 2, Lease: lease.Held},
 		Mode: "0770", UID: 1000, Silent: "14s", Unguarded: true, MountIDs: map[string]int{"b": 1, "a": 2}}, nil
 }
@@ -128,6 +131,9 @@ func TestVolumesCommand(t *testing.T) {
 		{[]string{"inspect", "v"}, "" +
 			"name     v\nclass    data\nbackend  dir\nowner    1000:0\nmode     0770\ncreated  0001-01-01 00:00:00 UTC\nused     never mounted\n" +
 			"state    held elsewhere\nlease    held by hostB, epoch 2, unguarded, heartbeat 14s ago\nmounts   a (2), b (1)\n", ""},
+		{[]string{"inspect", "cached"}, "" +
+			"name     cached\nbackend  image\nowner    0:0\ncreated  0001-01-01 00:00:00 UTC\nused     never mounted\nimage    image\n" +
+			"device   /dev/loop7, without direct I/O: the store takes none, so the volume's data is cached twice\nlease    none\n", ""},
 		{[]string{"rm", "v"}, "removed v; until 2026-11-29 12:00:00 UTC it comes back with: mooring volumes restore v\n", ""},
 		{[]string{"rm", "v", "--trash", "90m"}, "removed v; until 2026-11-28 13:30:00 UTC it comes back with: mooring volumes restore v\n", ""},
 		{[]string{"rm", "v", "--now"}, "removed v\n", ""},

@@ -51,6 +51,10 @@ func TestAnImageVolumesWholeLife(t *testing.T) {
 	assert.Equal(t, true, status["directIO"])
 	assert.Regexp(t, "^/dev/loop", status["device"])
 
+	detail, err := h.Inspect(t.Context(), "v")
+	require.NoError(t, err)
+	assert.Equal(t, []any{status["device"], false}, []any{detail.Device, detail.Buffered})
+
 	h.unmount("v", "id1")
 	assert.NotContains(t, h.get("v").Status, "device")
 	assert.NoDirExists(t, at)
@@ -59,6 +63,27 @@ func TestAnImageVolumesWholeLife(t *testing.T) {
 	h.unmount("v", "id2")
 	require.NoError(t, h.remove("v"))
 	assertNoDevices(t, h.cfg.StoreDir)
+}
+
+// On a store that takes no direct I/O an image works as well, and operators are told.
+func TestAnImageOnAStoreWithoutDirectIO(t *testing.T) {
+	cfg := configure(t, "hostA", t.TempDir())
+	require.NoError(t, unix.Mount("ramfs", cfg.StoreDir, "ramfs", 0, ""))
+	t.Cleanup(func() { unix.Unmount(cfg.StoreDir, unix.MNT_DETACH) })
+	h := start(t, cfg)
+	h.createImage("v")
+	write(t, h.mount("v", "id1"), "f")
+	assert.Equal(t, false, h.get("v").Status["directIO"])
+	detail, err := h.Inspect(t.Context(), "v")
+	require.NoError(t, err)
+	assert.True(t, detail.Buffered)
+	h.unmount("v", "id1")
+	detail, err = h.Inspect(t.Context(), "v")
+	require.NoError(t, err)
+	assert.Equal(t, []any{"", false}, []any{detail.Device, detail.Buffered}, "nothing shows it")
+	assert.FileExists(t, filepath.Join(h.mount("v", "id2"), "f"))
+	h.unmount("v", "id2")
+	require.NoError(t, h.remove("v"))
 }
 
 func TestAnImageFollowsItsNameToAnotherHost(t *testing.T) {

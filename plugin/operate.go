@@ -77,6 +77,9 @@ func (d *Driver) detail(v volume) admin.Detail {
 		MountIDs: v.Holds, HolderBoot: v.seen.Boot, Unguarded: v.seen.Unguarded}
 	if kind(v.Volume) == backend.KindImage {
 		detail.Image = backend.ImageName(v.seen.Image)
+		detail.Device, _ = v.shown[backend.ShownDevice].(string)
+		direct, known := v.shown[backend.ShownDirectIO].(bool)
+		detail.Buffered = known && !direct
 	}
 	return detail
 }

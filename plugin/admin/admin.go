@@ -100,6 +100,8 @@ type Detail struct {
 	Takeover   string         `json:"takeover"`             // how another host may take it: auto, manual or never
 	Path       string         `json:"path"`                 // in the store
 	Image      string         `json:"image,omitempty"`      // the file there that is mounted
+	Device     string         `json:"device,omitempty"`     // of the kernel, that shows the image here
+	Buffered   bool           `json:"buffered,omitempty"`   // the store takes no direct I/O, so the image's data is cached twice
 	Mountpoint string         `json:"mountpoint,omitempty"` // where it is mounted here
 	MountIDs   map[string]int `json:"mountIDs,omitempty"`   // of the engine, with how often each is held
 	Containers []string       `json:"containers,omitempty"` // of this host that have it mounted

@@ -29,6 +29,12 @@ type Image struct {
 	Log  hclog.Logger // nil is silent
 }
 
+// What Status says of a mounted image.
+const (
+	ShownDevice   = "device"   // path of its loop device
+	ShownDirectIO = "directIO" // whether its data goes past the page cache of the store
+)
+
 const (
 	// labelPrefix begins the labels of our loop devices.
 	labelPrefix = "mooring:"
@@ -186,7 +192,7 @@ func (i Image) Status(target string) map[string]any {
 		return nil
 	}
 	defer device.Close()
-	return map[string]any{"device": device.Path(), "directIO": device.DirectIO()}
+	return map[string]any{ShownDevice: device.Path(), ShownDirectIO: device.DirectIO()}
 }
 
 // bootLabel begins the label of every loop device that this boot of the host has bound.

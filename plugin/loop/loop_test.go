@@ -55,6 +55,23 @@ func TestADeviceShowsItsFileUntilItIsClosed(t *testing.T) {
 	assert.ErrorIs(t, err, loop.ErrFree)
 }
 
+// A file system that knows no direct I/O gets a device all the same, which says so.
+func TestAFileThatTakesNoDirectIO(t *testing.T) {
+	f := file(t)
+	dir := filepath.Dir(f.Name())
+	require.NoError(t, unix.Mount("ramfs", dir, "ramfs", 0, ""))
+	t.Cleanup(func() { unix.Unmount(dir, unix.MNT_DETACH) })
+	cached, err := os.Create(filepath.Join(dir, "image"))
+	require.NoError(t, err)
+	defer cached.Close()
+	require.NoError(t, cached.Truncate(1<<20))
+	d, err := loop.Attach(cached, "")
+	require.NoError(t, err)
+	assert.False(t, d.DirectIO())
+	require.NoError(t, d.Close())
+	looptest.AwaitFree(t, d.Number())
+}
+
 func TestResizeFollowsTheFile(t *testing.T) {
 	f := file(t)
 	d, err := loop.Attach(f, "")
