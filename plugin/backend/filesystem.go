@@ -127,7 +127,7 @@ func (ext4) repair(ctx context.Context, device string, found superblock) (string
 	}
 	status, err := run(ctx, []int{corrected}, "e2fsck", "-p", device)
 	if err != nil {
-		return "", fmt.Errorf("file system needs a repair by hand, with e2fsck on its image: %w", err)
+		return "", err
 	}
 	if status == corrected {
 		return "e2fsck corrected errors", nil

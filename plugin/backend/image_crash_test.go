@@ -224,7 +224,7 @@ func TestImageWithErrorsIsCorrectedOrRefused(t *testing.T) {
 
 	set("set_super_value state 2")
 	set("clri <2>") // the root directory
-	assert.ErrorContains(t, i.Mount(t.Context(), v, target), "needs a repair by hand, with e2fsck on its image")
+	assert.ErrorContains(t, i.Mount(t.Context(), v, target), "the volume's file system must be repaired before it is mounted: e2fsck -p ")
 	assert.NoDirExists(t, target)
 	assert.Empty(t, devices(t, v))
 }

@@ -187,7 +187,11 @@ func (m *imageMount) show(ctx context.Context, v Spec) error {
 	}
 	options := strings.Join(append([]string{m.fs.options()}, own...), ",")
 	if err := unix.Mount(m.device.Path(), m.target, m.record.FS, flags, options); err != nil {
-		return fmt.Errorf("mount %s with the %s of %s: %w", m.device.Path(), m.record.FS, m.path, err)
+		err = fmt.Errorf("mount %s with the %s of %s: %w", m.device.Path(), m.record.FS, m.path, err)
+		if errors.Is(err, unix.EUCLEAN) || errors.Is(err, unix.EBADMSG) {
+			err = m.unsound(err)
+		}
+		return err
 	}
 	if !m.fresh {
 		if err := m.thawLeft(m.target); err != nil {
@@ -221,7 +225,7 @@ func (m *imageMount) prepare(ctx context.Context) error {
 	name := filepath.Base(m.dir)
 	did, err := m.fs.repair(ctx, m.device.Path(), m.found)
 	if err != nil {
-		return err
+		return m.unsound(err)
 	}
 	if did != "" {
 		m.log().Info("file system was not unmounted in order", "volume", name, "repair", did)
@@ -233,6 +237,11 @@ func (m *imageMount) prepare(ctx context.Context) error {
 		return err
 	}
 	return m.saveFitted()
+}
+
+// unsound says what to do about a file system that has to be repaired first. That may take as long as it takes, and someone has to want it.
+func (m *imageMount) unsound(err error) error {
+	return fmt.Errorf("the volume's file system must be repaired before it is mounted: %w; do it with `mooring volumes fsck %s --repair`", err, filepath.Base(m.dir))
 }
 
 // fit completes a growth that was recorded but not finished. Where the rights for it are missing the volume keeps its old
