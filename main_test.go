@@ -26,12 +26,17 @@ func parse(t *testing.T, args ...string) (commandLine, error) {
 }
 
 func TestAllMistakesAreReportedAtOnce(t *testing.T) {
-	_, err := parse(t, "scheduler", "--master=ftp://m,m1:5050,nohost", "--image=e", "--framework=es1", "--nodes=0", "--cpus=0.1",
+	_, err := parse(t, "scheduler", "--master=ftp://m,m1:5050,nohost", "--image=", "--framework=es1", "--failover=0", "--executor-path=mooring", "--driver-state-dir=lib", "--role=/", "--nodes=0", "--cpus=0.1",
 		"--memory=1000", "--heap=600", "--listen=nowhere", "--setting=node.name=x", "--java-option=-Xmx1g", "--data-path=data")
 	for _, says := range []string{
 		`master "ftp://m": scheme "ftp" is not known here, use host:port`,
 		`master "nohost": use host:port`,
 		`framework name "es1" ends in a digit`,
+		`failover timeout 0s: use at least 1m`,
+		`executor path "mooring": use an absolute path`,
+		`state directory of the volume driver "lib": use an absolute path`,
+		`role "/"`,
+		`no image given: use that of Elasticsearch`,
 		`nodes 0: use at least 1`,
 		`cpus 0.1: use at least 0.2`,
 		`heap of 600 MB does not fit into 1000 MB of memory`,
@@ -63,7 +68,7 @@ func TestTheJavaFrameworksOptionNamesAreKnown(t *testing.T) {
 }
 
 func TestTimesAndPortsWithoutUnit(t *testing.T) {
-	for text, want := range map[string]time.Duration{"672h": 672 * time.Hour, "90": 90 * time.Second, "1.5": 1500 * time.Millisecond} {
+	for text, want := range map[string]time.Duration{"672h": 672 * time.Hour, "90": 90 * time.Second, "90.5": 90500 * time.Millisecond} {
 		line, err := parse(t, "scheduler", "--master=m:5050", "--image=e", "--failover="+text)
 		require.NoError(t, err)
 		assert.Equal(t, want, time.Duration(line.Scheduler.Failover))

@@ -88,11 +88,12 @@ func (c *schedulerCommand) Validate() error {
 			errs = append(errs, fmt.Errorf(format, args...))
 		}
 	}
-	errs = append(errs, coordinator.CheckFramework(c.Framework), scheduler.CheckMasters(c.Master, c.MasterTLS), c.checkAccess(), scheduler.CheckRoles(c.Role), elasticsearch.CheckHeap(c.heap(), c.Memory),
+	errs = append(errs, coordinator.CheckFramework(c.Framework), scheduler.CheckMasters(c.Master, c.MasterTLS), c.checkAccess(), c.limits().CheckLimits(), c.limits().CheckPaths(), elasticsearch.CheckHeap(c.heap(), c.Memory),
 		elasticsearch.CheckJavaOptions(c.JavaOption), elasticsearch.CheckSettings(c.Setting), c.checkVolumes())
 	_, err := coordinator.ParseConstraints(c.Constraint)
 	errs = append(errs, err)
 	errs = append(errs, c.readGroups())
+	check(c.Image != "", "no image given: use that of Elasticsearch, such as --image=elasticsearch:8.19.5")
 	check(c.Nodes >= 1 || c.Nodes == 0 && c.Groups != "", "nodes %d: use at least 1", c.Nodes)
 	check(c.CPUs >= groups.LeastCPUs, "cpus %g: use at least %g", c.CPUs, groups.LeastCPUs)
 	check(c.MaxPerHost >= 1, "max-per-host %d: use at least 1", c.MaxPerHost)
@@ -190,12 +191,17 @@ func (c *schedulerCommand) oneOfSeveral(options scheduler.Options) (running, io.
 	return s, s, err
 }
 
-func (c *schedulerCommand) options(logger hclog.Logger) (scheduler.Options, error) {
-	o := scheduler.Options{
+// limits are the options that can be checked before anything is looked up.
+func (c *schedulerCommand) limits() scheduler.Options {
+	return scheduler.Options{
 		Roles: c.Role, User: c.User, FailoverTimeout: time.Duration(c.Failover), NewFramework: c.NewFramework,
-		Containerizer: scheduler.Containerizer(c.Containerizer), ArtifactURL: "http://" + c.Advertise + api.ArtifactPath,
-		ExecutorPath: c.ExecutorPath, DockerHost: c.DockerHost, DriverState: c.DriverState, Log: logger,
+		Containerizer: scheduler.Containerizer(c.Containerizer), ExecutorPath: c.ExecutorPath, DockerHost: c.DockerHost, DriverState: c.DriverState,
 	}
+}
+
+func (c *schedulerCommand) options(logger hclog.Logger) (scheduler.Options, error) {
+	o := c.limits()
+	o.ArtifactURL, o.Log = "http://"+c.Advertise+api.ArtifactPath, logger
 	if c.Heartbeats != "" {
 		source, err := heartbeatsIn(c.Heartbeats, c.takeover(), logger.Named("heartbeats"))
 		if err != nil {

@@ -79,13 +79,25 @@ func (o Options) complete() (Options, error) {
 	if o.Log == nil {
 		o.Log = hclog.NewNullLogger()
 	}
-	return o, errors.Join(o.checkLimits(), o.checkLaunch())
+	return o, errors.Join(o.CheckLimits(), o.CheckPaths(), o.checkLaunch())
 }
 
-func (o Options) checkLimits() error {
+// CheckLimits reports what is wrong with roles and times.
+func (o Options) CheckLimits() error {
 	errs := []error{CheckRoles(o.Roles)}
 	if o.FailoverTimeout < time.Minute {
 		errs = append(errs, fmt.Errorf("failover timeout %s: use at least 1m, Mesos kills all tasks of a scheduler that is away for longer", o.FailoverTimeout))
+	}
+	return errors.Join(errs...)
+}
+
+// CheckPaths reports what is wrong with the places on agents.
+func (o Options) CheckPaths() error {
+	var errs []error
+	for what, path := range map[string]string{"executor path": o.ExecutorPath, "state directory of the volume driver": o.DriverState} {
+		if path != "" && !strings.HasPrefix(path, "/") {
+			errs = append(errs, fmt.Errorf("%s %q: use an absolute path, the same on every agent", what, path))
+		}
 	}
 	return errors.Join(errs...)
 }
@@ -94,10 +106,6 @@ func (o Options) checkLaunch() error {
 	switch {
 	case o.Containerizer != MesosContainerizer && o.Containerizer != DockerContainerizer:
 		return fmt.Errorf("containerizer %q: use %q or %q", o.Containerizer, MesosContainerizer, DockerContainerizer)
-	case o.ExecutorPath != "" && !strings.HasPrefix(o.ExecutorPath, "/"):
-		return fmt.Errorf("executor path %q: use an absolute path, the same on every agent", o.ExecutorPath)
-	case o.DriverState != "" && !strings.HasPrefix(o.DriverState, "/"):
-		return fmt.Errorf("state directory of the volume driver %q: use an absolute path, the same on every agent", o.DriverState)
 	case o.ExecutorPath == "" && o.ArtifactURL == "":
 		return errors.New("neither executor path nor artifact URL: agents must find the mooring binary somewhere")
 	}
