@@ -85,7 +85,7 @@ func (a *answers) end() ([2]time.Duration, error) {
 }
 
 // traces finds what is left of a volume that was removed: on either host a mount or a process, a loop device, something in
-// the store.
+// the store, a lease elsewhere.
 func (v *volume) traces() error {
 	var found []error
 	for _, pattern := range []string{"volumes/" + v.name, "trash/" + v.name + ".*"} {
@@ -109,6 +109,9 @@ func (v *volume) traces() error {
 				found = append(found, fmt.Errorf("a mount is left in process %d on %s", pid, h.Name))
 			}
 		}
+	}
+	if v.kept != nil {
+		found = append(found, v.kept.left(v.name))
 	}
 	return errors.Join(append(found, v.processes()...)...)
 }

@@ -18,7 +18,8 @@ import (
 // round is one fault that hits one target on host one, while host two wants the volumes.
 type round struct {
 	one, two *cell.Host
-	dir      string // of the store
+	dir      string       // of the store
+	kept     *keptOutside // leases that are not in the store; nil: they are
 	who      target
 	what     fault
 	victim   int           // process that was hit

@@ -73,13 +73,16 @@ func TestStoryChaosWithLeasesInZooKeeper(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, server.Start())
 	t.Cleanup(func() { require.NoError(t, server.Kill()) })
+	kept := watchLeases(t, c, address)
 	for _, hit := range withZooKeeper {
 		chosen := chooseAll(choices)
 		if !all() && !hit.always {
 			continue
 		}
 		t.Run(string(hit.who)+" "+string(hit.what), func(t *testing.T) {
-			play(t, newRound(c, [2]*cell.Host(c.Hosts), hit.who, hit.what, chosen))
+			r := newRound(c, [2]*cell.Host(c.Hosts), hit.who, hit.what, chosen)
+			r.kept = kept
+			play(t, r)
 		})
 	}
 }
