@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"net"
 	"strings"
 	"sync"
 	"testing"
@@ -21,6 +20,7 @@ import (
 	"mooring/plugin/store"
 	"mooring/scheduler/client"
 	"mooring/scheduler/mesostest"
+	"mooring/test/ports"
 	"mooring/test/zookeeper"
 )
 
@@ -92,10 +92,7 @@ func TestSilentHostsAreFoundByHeartbeatsInZooKeeper(t *testing.T) {
 	for _, host := range []string{"h1", "h2", "h3"} {
 		d.beat(host)
 	}
-	taken, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	address := taken.Addr().String()
-	require.NoError(t, taken.Close())
+	address := ports.Free(t)
 	line, err := parse(t, "scheduler", "--master="+master.Address(), "--image=e", "--framework=es", "--nodes=2", "--memory=1024", "--role=test",
 		"--executor-path=/mooring", "--state-dir="+t.TempDir(), "--listen="+address, "--heartbeats="+place)
 	require.NoError(t, err)

@@ -15,6 +15,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"mooring/scheduler/client"
+	"mooring/test/ports"
 	"mooring/test/zookeeper"
 )
 
@@ -140,8 +141,7 @@ func TestTheSchedulerRunsBesideTheDriver(t *testing.T) {
 	binary := filepath.Join(t.TempDir(), "mooring")
 	built, err := exec.Command("go", "build", "-o", binary, ".").CombinedOutput()
 	require.NoError(t, err, "%s", built)
-	taken, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
+	taken := ports.Listen(t)
 	address := taken.Addr().String()
 	c := coordinationWith(t, "127.0.0.1:1", "image: e\nadvertise: "+address+"\nlisten: "+address+"\nzookeeper: zk://me:hush@"+zookeeper.Run(t).Address+"/mooring\n")
 	program := c.program(binary)

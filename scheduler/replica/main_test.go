@@ -30,6 +30,7 @@ import (
 	"mooring/scheduler/api"
 	"mooring/scheduler/mesostest"
 	"mooring/scheduler/replica"
+	"mooring/test/ports"
 )
 
 const (
@@ -106,10 +107,7 @@ type peer struct {
 // start starts a scheduler, which runs until the test ends.
 func start(t testing.TB, master *mesostest.Master, zooKeeper string) *peer {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	p := &peer{t: t, spec: spec{Master: master.Address(), ZooKeeper: zooKeeper, Address: l.Addr().String()}, log: filepath.Join(t.TempDir(), "log")}
-	require.NoError(t, l.Close())
+	p := &peer{t: t, spec: spec{Master: master.Address(), ZooKeeper: zooKeeper, Address: ports.Free(t)}, log: filepath.Join(t.TempDir(), "log")}
 	told, err := json.Marshal(p.spec)
 	require.NoError(t, err)
 	log, err := os.Create(p.log)

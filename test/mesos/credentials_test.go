@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"mooring/test/ports"
 	"mooring/test/zookeeper"
 )
 
@@ -33,7 +34,7 @@ func TestStoryAMasterAsksWhoIsThere(t *testing.T) {
 	built, err := exec.Command("go", "build", "-o", program, "../..").CombinedOutput()
 	require.NoError(t, err, "%s", built)
 	known := secretFile(t, `{"credentials":[{"principal":"mooring","secret":"`+canary+`"}]}`)
-	master, address := freeAddress(), freeAddress()
+	master, address := ports.Free(t), ports.Free(t)
 	host, port, _ := strings.Cut(master, ":")
 	run(t, "master", filepath.Join(programs, "mesos-master"), "--ip="+host, "--port="+port, "--hostname="+host, "--work_dir="+t.TempDir(), "--quorum=1", "--registry=in_memory",
 		"--authenticate_http_frameworks", "--http_framework_authenticators=basic", "--credentials="+known)
@@ -84,7 +85,7 @@ func TestStoryASecretIsSeenNowhere(t *testing.T) {
 	require.NoError(t, err, "%s", built)
 	keeper := zookeeper.Run(t)
 	known := secretFile(t, `{"credentials":[{"principal":"mooring","secret":"`+canary+`"}]}`)
-	master, address := freeAddress(), freeAddress()
+	master, address := ports.Free(t), ports.Free(t)
 	host, port, _ := strings.Cut(master, ":")
 	run(t, "master", filepath.Join(programs, "mesos-master"), "--ip="+host, "--port="+port, "--hostname="+host, "--work_dir="+t.TempDir(), "--quorum=1",
 		"--registry=in_memory", "--authenticate_http_frameworks", "--http_framework_authenticators=basic", "--credentials="+known)

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"mooring/coordinator"
+	"mooring/test/ports"
 )
 
 // build builds a command.
@@ -34,7 +35,7 @@ func newProcess(t *testing.T, program, name string, flags ...string) *process {
 	t.Helper()
 	executor, err := os.Executable()
 	require.NoError(t, err)
-	p := &process{address: freeAddress()}
+	p := &process{address: ports.Free(t)}
 	p.daemon = newDaemon(t, name, append([]string{program, "scheduler", "--log-level=debug", "--framework=es", "--nodes=2", "--memory=512",
 		"--image=elasticsearch:8.19.5", "--executor-path=" + executor, "--listen=" + p.address}, flags...)...)
 	return p

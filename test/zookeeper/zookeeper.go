@@ -18,6 +18,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"mooring/test/ports"
 )
 
 const (
@@ -161,10 +163,11 @@ func RunEnsemble(t testing.TB, members int) []*Server {
 
 func run(t testing.TB, count int) []*Server {
 	t.Helper()
-	ports := freePorts(t, 3*count)
 	var members []string
-	for n := range count {
-		members = append(members, fmt.Sprintf("127.0.0.1:%d:%d", ports[count+n], ports[2*count+n]))
+	for range count {
+		_, election, err := net.SplitHostPort(ports.Free(t))
+		require.NoError(t, err)
+		members = append(members, ports.Free(t)+":"+election)
 	}
 	if count == 1 {
 		members = nil
@@ -172,7 +175,7 @@ func run(t testing.TB, count int) []*Server {
 	servers := make([]*Server, count)
 	for n := range servers {
 		var err error
-		servers[n], err = New(Options{Dir: t.TempDir(), Address: fmt.Sprintf("127.0.0.1:%d", ports[n]), Members: members, Number: n + 1})
+		servers[n], err = New(Options{Dir: t.TempDir(), Address: ports.Free(t), Members: members, Number: n + 1})
 		require.NoError(t, err)
 		err = servers[n].Start()
 		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, exec.ErrNotFound) {
@@ -185,17 +188,4 @@ func run(t testing.TB, count int) []*Server {
 		require.NoError(t, s.Await(t.Context()))
 	}
 	return servers
-}
-
-// freePorts are some that nobody uses now.
-func freePorts(t testing.TB, count int) []int {
-	t.Helper()
-	var ports []int
-	for range count {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		require.NoError(t, err)
-		defer l.Close()
-		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
-	}
-	return ports
 }
