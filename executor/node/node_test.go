@@ -9,16 +9,23 @@ import (
 	"os/signal"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
 	"mooring/coordinator"
 	"mooring/executor/node"
 	"mooring/executor/rundir"
+)
+
+const (
+	patience = time.Minute // no test waits that long unless it fails
+	tick     = 20 * time.Millisecond
 )
 
 // TestMain makes this program a node when a test starts it as one: a node waits for all children of its process.
@@ -28,7 +35,6 @@ func TestMain(m *testing.M) {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
-	tick := 20 * time.Millisecond
 	code, err := node.Run(ctx, node.Options{RunDir: os.Getenv("TEST_RUN_DIR"), Home: os.Getenv("TEST_HOME"), Tick: tick})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -43,7 +49,6 @@ type scene struct {
 	config, data string
 	run          rundir.Dir
 	task         coordinator.Task
-	beats        uint64
 }
 
 // script stands for Elasticsearch: it says who it is in its data directory and lives until it is told to end.
@@ -104,6 +109,21 @@ type life struct {
 	process *exec.Cmd
 	output  *strings.Builder
 	ended   chan struct{}
+	alone   func() // ends the executor's signs of life
+}
+
+// beat shows that the node's executor lives, until ctx ends.
+func (s *scene) beat(ctx context.Context) {
+	ticks := time.NewTicker(tick)
+	defer ticks.Stop()
+	for count := uint64(1); ; count++ {
+		assert.NoError(s.t, s.run.Beat(count))
+		select {
+		case <-ticks.C:
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 func (s *scene) start() *life {
@@ -114,14 +134,19 @@ func (s *scene) start() *life {
 	l.process.Stdout, l.process.Stderr = l.output, l.output
 	require.NoError(s.t, l.process.Start())
 	go func() { defer close(l.ended); _ = l.process.Wait() }()
+	ctx, cancel := context.WithCancel(context.Background())
+	var beating sync.WaitGroup
+	beating.Go(func() { s.beat(ctx) })
+	l.alone = func() { cancel(); beating.Wait() }
 	s.t.Cleanup(func() {
 		_ = l.process.Process.Signal(syscall.SIGQUIT)
 		<-l.ended
+		l.alone()
 	})
 	return l
 }
 
-// up waits until Elasticsearch runs, keeping the node's executor alive.
+// up waits until Elasticsearch runs.
 func (l *life) up() {
 	l.t.Helper()
 	l.until(func() bool { _, err := os.Stat(l.data + "/elasticsearch/up"); return err == nil })
@@ -129,11 +154,7 @@ func (l *life) up() {
 
 func (l *life) until(done func() bool) {
 	l.t.Helper()
-	require.Eventually(l.t, func() bool {
-		l.beats++
-		require.NoError(l.t, l.run.Beat(l.beats))
-		return done()
-	}, 20*time.Second, 20*time.Millisecond)
+	require.Eventually(l.t, done, patience, tick)
 }
 
 // end waits for the end of the node.
@@ -141,7 +162,7 @@ func (l *life) end() (code int, status rundir.Status) {
 	l.t.Helper()
 	select {
 	case <-l.ended:
-	case <-time.After(30 * time.Second):
+	case <-time.After(patience):
 		require.FailNow(l.t, "the node does not end")
 	}
 	status, ok, err := l.run.Status()
@@ -275,7 +296,9 @@ func TestRefusals(t *testing.T) {
 
 func TestNoExecutorNoElasticsearch(t *testing.T) {
 	l := newScene(t).start()
-	code, status := l.end() // nobody beats
+	l.up()
+	l.alone()
+	code, status := l.end()
 	require.Equal(t, 143, code)
 	require.Equal(t, "the executor is gone", status.Text)
 	require.Contains(t, l.read(l.data+"/elasticsearch/who"), "ended")

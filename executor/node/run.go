@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"os"
+	"os/signal"
 	"strings"
 	"syscall"
 	"time"
@@ -112,13 +113,16 @@ func Run(ctx context.Context, o Options) (exitCode int, err error) {
 	if err != nil {
 		return refusedCode, n.refused(err)
 	}
+	kill := make(chan os.Signal, 1)
+	signal.Notify(kill, syscall.SIGQUIT) // before there is something to kill: the signal would end this process alone
+	defer signal.Stop(kill)
 	c, err := startChild(n.o, env)
 	if err != nil {
 		return refusedCode, n.refused(err)
 	}
 	n.log.Info("elasticsearch started", "pid", c.pid)
 	n.say(rundir.Status{Phase: rundir.Started})
-	end := n.watch(ctx, c)
+	end := n.watch(ctx, kill, c)
 	n.log.Info("elasticsearch ended", "code", end.Code, "reason", end.Text)
 	n.say(end)
 	return end.Code, nil

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"syscall"
 	"time"
@@ -17,10 +16,7 @@ import (
 )
 
 // watch follows Elasticsearch to its end and says how it came.
-func (n *node) watch(ctx context.Context, c *child) rundir.Status {
-	kill := make(chan os.Signal, 1)
-	signal.Notify(kill, syscall.SIGQUIT)
-	defer signal.Stop(kill)
+func (n *node) watch(ctx context.Context, kill <-chan os.Signal, c *child) rundir.Status {
 	ticker := time.NewTicker(n.o.Tick)
 	defer ticker.Stop()
 	probing, stopProbing := context.WithCancel(context.WithoutCancel(ctx))
