@@ -96,7 +96,7 @@ func TestADeviceThatDoesNotAnswerIsNamed(t *testing.T) {
 	require.Eventually(t, func() bool { return len(silent(diagnosed())) == 0 }, 20*time.Second, 10*time.Millisecond)
 	assert.Equal(t, []string{"unreadable v", "unreadable w"}, kinds(diagnosed()))
 	release()
-	looptest.AwaitFree(t, device.Number()) // neither a question that was given up nor its answer has it
+	looptest.AwaitFree(t, device.Number(), path) // neither a question that was given up nor its answer has it
 }
 
 // The store itself hangs, and with it the devices of the volumes in use: the doctor says so within its time.

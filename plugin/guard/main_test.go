@@ -23,7 +23,13 @@ import (
 	"mooring/plugin/store"
 )
 
-const patience = time.Minute // no test waits that long unless it fails
+const (
+	patience = time.Minute // no test waits that long unless it fails
+	// fenceLate is for guards that have nothing to fence for: long enough for whatever keeps them, or the test, waiting.
+	fenceLate = time.Minute
+	// fenceSoon is for guards that live and will have to: as short as a busy machine allows, for a heartbeat must come in time until then.
+	fenceSoon = 5 * time.Second
+)
 
 // The test binary plays several processes; which one is said by its first argument.
 func TestMain(m *testing.M) {
@@ -78,7 +84,7 @@ func newScene(t testing.TB, storeDir string) *scene {
 	s, err := store.Open(storeDir, "")
 	require.NoError(t, err)
 	host := guard.Host{Identity: lease.Identity{Host: "h" + store.NewID()[:8], Boot: "boot-1"}, StateDir: t.TempDir(), StoreDir: storeDir,
-		StoreUUID: s.UUID(), Heartbeat: 100 * time.Millisecond, FenceAfter: time.Second}
+		StoreUUID: s.UUID(), Heartbeat: 100 * time.Millisecond, FenceAfter: fenceLate}
 	c := &scene{t: t, host: host, store: s, leases: s.Leases(), client: &guard.Client{Command: []string{self(t), "guard"}}, target: filepath.Join(t.TempDir(), "v")}
 	t.Cleanup(c.end)
 	return c
@@ -114,13 +120,27 @@ func (c *scene) watch(v guard.Volume) {
 // eventually polls the guard's status.
 func (c *scene) eventually(why string, holds func(guard.Status) bool) guard.Status {
 	c.t.Helper()
+	return c.told(c.client, why, holds)
+}
+
+// told polls what the guard says to a plugin.
+func (c *scene) told(client *guard.Client, why string, holds func(guard.Status) bool) guard.Status {
+	c.t.Helper()
 	var last guard.Status
 	require.Eventually(c.t, func() bool {
-		status, err := c.client.Attach(context.Background(), c.host)
+		status, err := client.Attach(context.Background(), c.host)
 		last = status
 		return err == nil && holds(status)
 	}, patience, 50*time.Millisecond, why)
 	return last
+}
+
+// followedLate kills the guard, and has the next one come when it is too late for what was mounted.
+func (c *scene) followedLate() {
+	c.t.Helper()
+	require.NoError(c.t, unix.Kill(c.attach().PID, unix.SIGKILL))
+	c.host.FenceAfter = time.Second // of the next one
+	<-time.After(c.host.FenceAfter + 100*time.Millisecond)
 }
 
 // end kills the guards of this scene and removes their control groups.

@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -34,8 +35,14 @@ func playPlugin(settings string) {
 		panic(err)
 	}
 	client := guard.Client{Command: []string{exe, "guard"}}
-	if _, err := client.Attach(context.Background(), host); err != nil {
-		panic(err)
+	for last := time.Now().Add(patience); ; {
+		_, err := client.Attach(context.Background(), host)
+		if err == nil {
+			break
+		}
+		if time.Now().After(last) {
+			panic(err)
+		}
 	}
 	os.Stdout.WriteString("attached\n")
 	select {}
@@ -57,11 +64,26 @@ func (c *scene) plugin() (kill func()) {
 	return func() { its.kill(); cmd.Wait() }
 }
 
+// guard is a guard process that is yet to start, in a session of its own as the plugin has it: it raises the priority of its group.
+func (c *scene) guard(ctx context.Context, program string) *exec.Cmd {
+	c.t.Helper()
+	settings, err := json.Marshal(c.host)
+	require.NoError(c.t, err)
+	cmd := exec.CommandContext(ctx, program, "guard")
+	cmd.Stdin, cmd.SysProcAttr = strings.NewReader(string(settings)), &syscall.SysProcAttr{Setsid: true}
+	return cmd
+}
+
+// beats is the number of the latest heartbeat.
 func (c *scene) beats() uint64 {
 	c.t.Helper()
-	beat, err := c.store.Leases().ReadBeat(c.host.Identity.Host)
-	require.NoError(c.t, err)
-	return beat.Sequence
+	for last := time.Now().Add(patience); ; {
+		beat, err := c.store.Leases().ReadBeat(c.host.Identity.Host)
+		if err == nil { // else it is just being written
+			return beat.Sequence
+		}
+		require.True(c.t, time.Now().Before(last), "%v", err)
+	}
 }
 
 // The plugin is killed, with everything in its control groups: the guard goes on, and the next plugin
@@ -77,11 +99,10 @@ func TestGuardSurvivesItsPluginAndIsAdopted(t *testing.T) {
 	assert.True(t, c.attach().Independent, c.attach().Notes)
 	c.watch(v)
 	sequence := c.beats()
-	require.Eventually(t, func() bool { return c.beats() > sequence }, 5*time.Second, 20*time.Millisecond)
+	require.Eventually(t, func() bool { return c.beats() > sequence }, patience, 20*time.Millisecond)
 
 	next := &guard.Client{Command: c.client.Command}
-	status, err := next.Attach(context.Background(), c.host)
-	require.NoError(t, err)
+	status := c.told(next, "it answers", func(guard.Status) bool { return true })
 	assert.Equal(t, before[0], status.PID)
 	assert.Equal(t, 1, status.Watching)
 	assert.Len(t, c.guards(), 1)
@@ -89,7 +110,7 @@ func TestGuardSurvivesItsPluginAndIsAdopted(t *testing.T) {
 	assert.Len(t, c.guards(), 1, "it does not leave its volume alone")
 	require.NoError(t, c.client.Forget(context.Background(), "v"))
 	require.NoError(t, c.client.Leave(context.Background()))
-	require.Eventually(t, func() bool { return len(c.guards()) == 0 }, 5*time.Second, 20*time.Millisecond)
+	require.Eventually(t, func() bool { return len(c.guards()) == 0 }, patience, 20*time.Millisecond)
 }
 
 func TestGuardLeavesThePluginsControlGroups(t *testing.T) {
@@ -109,14 +130,10 @@ func TestGuardLeavesThePluginsControlGroups(t *testing.T) {
 // However many plugins start guards at once, and whatever state the running one is in, one guards.
 func TestTwoGuardsNeverRunTogether(t *testing.T) {
 	c := newScene(t, t.TempDir())
-	c.host.FenceAfter = time.Minute // long enough for whatever keeps a guard waiting: it must not fence, nor be killed for its silence
 	c.watch(c.volume())
-	settings, err := json.Marshal(c.host)
-	require.NoError(t, err)
 	var ended atomic.Int32
 	for range 4 {
-		cmd := exec.Command(self(t), "guard")
-		cmd.Stdin = strings.NewReader(string(settings))
+		cmd := c.guard(context.Background(), self(t))
 		require.NoError(t, cmd.Start())
 		go func() { _ = cmd.Wait(); ended.Add(1) }()
 	}
@@ -132,9 +149,7 @@ func TestTwoGuardsNeverRunTogether(t *testing.T) {
 	require.NoError(t, unix.Kill(status.PID, unix.SIGSTOP))
 	limited, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	late := exec.CommandContext(limited, self(t), "guard")
-	late.Stdin = strings.NewReader(string(settings))
-	assert.EqualError(t, late.Run(), "exit status 1", "a guard that does not answer is not one that is gone")
+	assert.EqualError(t, c.guard(limited, self(t)).Run(), "exit status 1", "a guard that does not answer is not one that is gone")
 	require.NoError(t, unix.Kill(status.PID, unix.SIGCONT))
 }
 
@@ -146,24 +161,20 @@ func TestANewBinaryReplacesTheGuard(t *testing.T) {
 	old := c.attach().PID
 	newer := filepath.Join(t.TempDir(), "newer")
 	run(t, "cp", self(t), newer)
-	settings, err := json.Marshal(c.host)
-	require.NoError(t, err)
-	cmd := exec.Command(newer, "guard")
-	cmd.Stdin = strings.NewReader(string(settings))
+	cmd := c.guard(context.Background(), newer)
 	require.NoError(t, cmd.Start())
 	go cmd.Wait()
 	status := c.eventually("the newer guard answers", func(s guard.Status) bool { return s.PID == cmd.Process.Pid })
 	assert.Equal(t, 1, status.Watching)
 	assert.Equal(t, v.Lapses, status.Pulse.Lapses)
 	assert.Empty(t, status.Fenced)
-	require.Eventually(t, func() bool { return dead(old) }, 5*time.Second, 20*time.Millisecond)
+	require.Eventually(t, func() bool { return dead(old) }, patience, 20*time.Millisecond)
 	assert.True(t, mounted(t, c.target))
 }
 
 // A guard that was killed is followed by one that goes on with its pulse.
 func TestAKilledGuardIsFollowed(t *testing.T) {
 	c := newScene(t, t.TempDir())
-	c.host.FenceAfter = time.Minute // long enough for whatever keeps the next guard waiting
 	v := c.volume()
 	holder := container(t, c.target, `echo up; exec sleep 1000`)
 	c.watch(v)
@@ -180,9 +191,7 @@ func TestAKilledGuardThatIsFollowedTooLate(t *testing.T) {
 	v := c.volume()
 	holder := container(t, c.target, `echo up; exec sleep 1000`)
 	c.watch(v)
-	require.NoError(t, unix.Kill(c.attach().PID, unix.SIGKILL))
-	late := time.NewTimer(c.host.FenceAfter + 100*time.Millisecond)
-	<-late.C
+	c.followedLate()
 	c.eventually("the volume is fenced", func(s guard.Status) bool { return len(s.Fenced) == 1 && s.Fenced[0].Settled })
 	assert.True(t, dead(holder.Process.Pid))
 	assert.Equal(t, lease.Released, c.leaseState())
@@ -197,10 +206,7 @@ func TestAGuardThatIsEndingIsFollowed(t *testing.T) {
 	require.NoError(t, unix.Flock(int(ending.Fd()), unix.LOCK_EX))
 	socket, err := net.Listen("unix", filepath.Join(c.host.StateDir, "guard.sock"))
 	require.NoError(t, err)
-	settings, err := json.Marshal(c.host)
-	require.NoError(t, err)
-	next := exec.Command(self(t), "guard")
-	next.Stdin = strings.NewReader(string(settings))
+	next := c.guard(context.Background(), self(t))
 	require.NoError(t, next.Start())
 	go next.Wait()
 
@@ -223,12 +229,9 @@ func TestAGuardThatCannotBeatFencesWhatIsMounted(t *testing.T) {
 	v := c.volume()
 	holder := container(t, c.target, `echo up; exec sleep 1000`)
 	c.watch(v)
-	first := c.attach().PID
 	mark := filepath.Join(c.host.StoreDir, "mooring/store.json")
 	require.NoError(t, os.Rename(mark, mark+".away"))
-	require.NoError(t, unix.Kill(first, unix.SIGKILL))
-	late := time.NewTimer(c.host.FenceAfter + 100*time.Millisecond)
-	<-late.C
+	c.followedLate()
 	status := c.eventually("fenced", func(s guard.Status) bool { return len(s.Fenced) == 1 && len(s.Fenced[0].Killed) > 0 })
 	assert.Zero(t, status.Watching)
 	assert.Contains(t, status.Fenced[0].Reason, "no heartbeat for ")
@@ -241,16 +244,13 @@ func TestAGuardThatCannotBeatFencesWhatIsMounted(t *testing.T) {
 // A volume that a guard refused to watch, because another one was about to replace it, is watched as soon as that is over.
 func TestARefusedVolumeIsWatchedInTheEnd(t *testing.T) {
 	c := newScene(t, t.TempDir())
-	c.host.FenceAfter = time.Minute // long enough for whatever keeps this test waiting
 	v := c.volume()
 	c.watch(v)
 	require.NoError(t, unix.Kill(c.attach().PID, unix.SIGKILL))
-	require.Eventually(t, func() bool { return len(c.guards()) == 0 }, 10*time.Second, 20*time.Millisecond)
+	require.Eventually(t, func() bool { return len(c.guards()) == 0 }, patience, 20*time.Millisecond)
 	require.NoError(t, os.Remove(filepath.Join(c.host.StateDir, "guard.sock"))) // so that it is there when the next one listens
 
-	other := &guard.Client{Command: c.client.Command}
-	_, err := other.Attach(context.Background(), c.host)
-	require.NoError(t, err)
+	c.told(&guard.Client{Command: c.client.Command}, "the next guard beats", func(s guard.Status) bool { return s.Pulse.Known })
 	successor, err := net.Dial("unix", filepath.Join(c.host.StateDir, "guard.sock"))
 	require.NoError(t, err)
 	_, err = successor.Write([]byte("{\"verb\":\"hand over\"}\n"))
@@ -267,6 +267,7 @@ func TestARefusedVolumeIsWatchedInTheEnd(t *testing.T) {
 // say, it fences first.
 func TestAGuardThatSleptFences(t *testing.T) {
 	c := newScene(t, t.TempDir())
+	c.host.FenceAfter = fenceSoon
 	v := c.volume()
 	holder := container(t, c.target, `echo up; exec sleep 1000`)
 	c.watch(v)
@@ -309,6 +310,7 @@ func TestAHungStoreIsFenced(t *testing.T) {
 	at := filepath.Join(dir, "store")
 	image(t, "ext4", filepath.Join(dir, "image"), at)
 	c := newScene(t, at)
+	c.host.FenceAfter = fenceSoon
 	v := c.volume()
 	writer := container(t, c.target, `echo up; while :; do echo x >>"$1/f"; done`)
 	idle := container(t, c.target, `echo up; exec sleep 1000`)
@@ -317,7 +319,6 @@ func TestAHungStoreIsFenced(t *testing.T) {
 	require.NoError(t, err)
 	defer frozen.Close()
 	freeze := func(ioctl uint) error { return unix.IoctlSetInt(int(frozen.Fd()), ioctl, 0) }
-	const fifreeze, fithaw = 0xc0045877, 0xc0045878
 	require.NoError(t, freeze(fifreeze))
 	thawed := false
 	defer func() {
@@ -361,7 +362,7 @@ func TestSIGTERM(t *testing.T) {
 	pid := c.attach().PID
 	require.NoError(t, unix.Kill(pid, unix.SIGTERM))
 	sequence := c.beats()
-	require.Eventually(t, func() bool { return c.beats() > sequence+15 }, 10*time.Second, 20*time.Millisecond)
+	require.Eventually(t, func() bool { return c.beats() > sequence+15 }, patience, 20*time.Millisecond)
 	require.NoError(t, c.client.Forget(context.Background(), "v"))
-	require.Eventually(t, func() bool { return !slices.Contains(c.guards(), pid) }, 10*time.Second, 20*time.Millisecond)
+	require.Eventually(t, func() bool { return !slices.Contains(c.guards(), pid) }, patience, 20*time.Millisecond)
 }

@@ -68,7 +68,7 @@ func (s service) kill() {
 			_ = unix.Kill(pid, unix.SIGKILL)
 		}
 		return len(members) == 0
-	}, 20*time.Second, 5*time.Millisecond)
+	}, patience, 5*time.Millisecond)
 }
 
 func (s service) end() {

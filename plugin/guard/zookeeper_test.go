@@ -29,15 +29,15 @@ func TestAHostWithoutZooKeeperIsFenced(t *testing.T) {
 	c := newScene(t, t.TempDir())
 	require.NoError(t, ensemble.Prepare(c.store.UUID()))
 	c.host.Leases, c.client.Leases = ensemble.String(), address
-	c.host.Heartbeat, c.host.FenceAfter = 200*time.Millisecond, 5*time.Second
+	c.host.Heartbeat, c.host.FenceAfter = 200*time.Millisecond, fenceSoon
 	c.leases = ensemble.Leases(c.store.UUID())
 
 	v := c.volume()
 	holder := container(t, c.target, `echo up; exec sleep 1000`)
 	c.watch(v)
 	require.NoError(t, running.Freeze())
-	require.Eventually(t, func() bool { return dead(holder.Process.Pid) }, 20*time.Second, 50*time.Millisecond)
-	require.Eventually(t, func() bool { return !mounted(t, c.target) }, 20*time.Second, 50*time.Millisecond, "it comes after the kill")
+	require.Eventually(t, func() bool { return dead(holder.Process.Pid) }, patience, 50*time.Millisecond)
+	require.Eventually(t, func() bool { return !mounted(t, c.target) }, patience, 50*time.Millisecond, "it comes after the kill")
 	require.NoError(t, running.Thaw())
 	status := c.eventually("settled", func(s guard.Status) bool { return len(s.Fenced) == 1 && s.Fenced[0].Settled })
 	assert.Equal(t, lease.Released, c.leaseState())

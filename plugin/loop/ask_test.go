@@ -26,7 +26,7 @@ func bind(t *testing.T, dir string) (number int, release func()) {
 	return d.Number(), func() {
 		require.NoError(t, d.Close())
 		require.NoError(t, f.Close())
-		looptest.AwaitFree(t, d.Number())
+		looptest.AwaitFree(t, d.Number(), f.Name())
 	}
 }
 
