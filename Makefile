@@ -45,7 +45,7 @@ test: export MOORING_NO_SKIPS := 1
 test: prepare check test-stories ## everything, the end-to-end stories included; a skipped test is a failure
 
 test-units:
-	CGO_ENABLED=1 $(TESTS) -race $$(go list ./... | grep -v -e '^mooring/test$$' -e '^mooring/test/chaos$$')
+	CGO_ENABLED=1 $(TESTS) -race -timeout 30m $$(go list ./... | grep -v -e '^mooring/test$$' -e '^mooring/test/chaos$$')
 	$(TESTS) ./plugin/lease ./coordinator # again: the race detector leaves time for a hundredth of the histories
 	$(TESTS) -run RandomHistories ./scheduler
 

@@ -22,7 +22,7 @@ import (
 	"mooring/internal/recordio"
 )
 
-const enough = 20 * time.Second
+const enough = time.Minute
 
 // fakeAgent is a Mesos agent as one executor sees it: the v1 executor API in protobuf, with the checks of a real one.
 type fakeAgent struct {

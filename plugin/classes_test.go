@@ -26,9 +26,12 @@ func withClasses(t *testing.T, text string) plugin.Config {
 	return cfg
 }
 
+// writeClasses puts a file in the place of the one from before: while one is written, the host might read half of it.
 func writeClasses(t *testing.T, cfg plugin.Config, text string) {
 	t.Helper()
-	require.NoError(t, os.WriteFile(cfg.ClassesFile, []byte(text), 0o600))
+	draft := cfg.ClassesFile + ".draft"
+	require.NoError(t, os.WriteFile(draft, []byte(text), 0o600))
+	require.NoError(t, os.Rename(draft, cfg.ClassesFile))
 }
 
 // class makes a volume and returns what its class is.
@@ -45,13 +48,13 @@ func (h *host) awaitClass(suffix, want string) {
 	require.Eventually(h.t, func() bool {
 		tries++
 		return h.class(fmt.Sprint("v", tries, suffix)) == want
-	}, 20*time.Second, 10*time.Millisecond)
+	}, patience, 10*time.Millisecond)
 }
 
 // awaitClasses waits for what the status of a volume says of the classes file; nil is nothing.
 func (h *host) awaitClasses(name string, wants func(status any) bool) {
 	h.t.Helper()
-	require.Eventually(h.t, func() bool { return wants(h.get(name).Status["classes"]) }, 20*time.Second, 5*time.Millisecond, h.get(name).Status)
+	require.Eventually(h.t, func() bool { return wants(h.get(name).Status["classes"]) }, patience, 5*time.Millisecond, h.get(name).Status)
 }
 
 const hotClass = "classes:\n- {name: hot, match: hot*, uid: 7, gid: 8, mode: 0711, takeover: manual}\n"
@@ -81,7 +84,7 @@ func TestAChangedClassesFileIsTakenUpWithoutARestart(t *testing.T) {
 			require.NoError(t, h.remove("hot"))
 		}
 		return made
-	}, 20*time.Second, 5*time.Millisecond)
+	}, patience, 5*time.Millisecond)
 	writeClasses(t, h.cfg, "classes:\n- {name: cold, match: '*'}\n")
 	h.awaitClass("hot", "cold")
 	assert.Equal(t, "hot", h.get("hot").Status["class"], "an existing volume keeps what it has")
@@ -134,7 +137,7 @@ func TestNoVolumeIsMadeBeforeItsClassIsKnown(t *testing.T) {
 	err := h.Create(context.Background(), &api.CreateRequest{Name: "v"})
 	require.ErrorContains(t, err, "create volume v: no volume is made before its class is known: classes file "+h.cfg.ClassesFile+" is refused: not YAML: ")
 	writeClasses(t, h.cfg, hotClass)
-	require.Eventually(t, func() bool { return h.Create(context.Background(), &api.CreateRequest{Name: "hot"}) == nil }, 20*time.Second, 5*time.Millisecond)
+	require.Eventually(t, func() bool { return h.Create(context.Background(), &api.CreateRequest{Name: "hot"}) == nil }, patience, 5*time.Millisecond)
 	assert.Equal(t, "hot", h.get("hot").Status["class"])
 }
 

@@ -54,7 +54,7 @@ func TestOperatorsAreToldWhyAHostIsNoCoordinator(t *testing.T) {
 	require.GreaterOrEqual(t, at, 0, "%v", found)
 	assert.Equal(t, "scheduler.yaml is missing", found[at].What)
 	assert.Equal(t, "scheduler.yaml is missing", h.Survey().Coordinator)
-	require.Eventually(t, func() bool { return h.Health() == nil }, 20*time.Second, 5*time.Millisecond, "its volumes do not suffer")
+	require.Eventually(t, func() bool { return h.Health() == nil }, patience, 5*time.Millisecond, "its volumes do not suffer")
 }
 
 func TestTheProgramIsPlacedForExecutors(t *testing.T) {
@@ -66,7 +66,7 @@ func TestTheProgramIsPlacedForExecutors(t *testing.T) {
 		require.Eventually(t, func() bool {
 			content, err := os.ReadFile(placed)
 			return err == nil && string(content) == want
-		}, 20*time.Second, 5*time.Millisecond)
+		}, patience, 5*time.Millisecond)
 		info, err := os.Stat(placed)
 		require.NoError(t, err)
 		assert.Equal(t, os.FileMode(0o755), info.Mode())
@@ -79,7 +79,7 @@ func TestTheProgramIsPlacedForExecutors(t *testing.T) {
 	draft := filepath.Join(filepath.Dir(placed), ".mooring.4711")
 	require.NoError(t, os.WriteFile(draft, []byte("half"), 0o600))
 	h := start(t, cfg)
-	require.Eventually(t, func() bool { _, err := os.Stat(draft); return os.IsNotExist(err) }, 20*time.Second, 5*time.Millisecond)
+	require.Eventually(t, func() bool { _, err := os.Stat(draft); return os.IsNotExist(err) }, patience, 5*time.Millisecond)
 	h.crash()
 	assert.True(t, os.SameFile(before, awaitContent(first)), "the same again is left alone")
 

@@ -28,7 +28,7 @@ func faulty(t *testing.T) (*faultfs.FS, string) {
 	require.NoError(t, err)
 	t.Cleanup(func() {
 		fs.Set(faultfs.Fault{})
-		require.Eventually(t, func() bool { return fs.Unmount() == nil }, 20*time.Second, 10*time.Millisecond)
+		require.Eventually(t, func() bool { return fs.Unmount() == nil }, patience, 10*time.Millisecond)
 		fs.Wait()
 	})
 	return fs, at
@@ -77,7 +77,7 @@ func TestADeviceThatDoesNotAnswerIsNamed(t *testing.T) {
 		require.NoError(t, err)
 		return found
 	}
-	require.Eventually(t, func() bool { return len(diagnosed()) == 0 }, 20*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return len(diagnosed()) == 0 }, patience, 10*time.Millisecond)
 	for _, name := range []string{"v", "w"} {
 		require.NoError(t, os.WriteFile(filepath.Join(h.cfg.StoreDir, "mooring/volumes", name, "volume.json"), []byte("{"), 0o600))
 	}
@@ -93,7 +93,7 @@ func TestADeviceThatDoesNotAnswerIsNamed(t *testing.T) {
 	}
 
 	fs.Set(faultfs.Fault{})
-	require.Eventually(t, func() bool { return len(silent(diagnosed())) == 0 }, 20*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return len(silent(diagnosed())) == 0 }, patience, 10*time.Millisecond)
 	assert.Equal(t, []string{"unreadable v", "unreadable w"}, kinds(diagnosed()))
 	release()
 	looptest.AwaitFree(t, device.Number(), path) // neither a question that was given up nor its answer has it

@@ -56,7 +56,7 @@ func TestAnImageGrowsUnderItsWriter(t *testing.T) {
 	two := configure(t, "hostB", dir)
 	two.BootID = "boot-2"
 	b := start(t, two)
-	require.Eventually(t, func() bool { _, err := b.Inspect(ctx, "v"); return err == nil }, 20*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { _, err := b.Inspect(ctx, "v"); return err == nil }, patience, 10*time.Millisecond)
 	_, err = b.Grow(ctx, "v", 900*mib)
 	assert.ErrorContains(t, err, "volume v is held by host hostA (epoch 1")
 	h.unmount("v", "id1")

@@ -21,6 +21,8 @@ import (
 	"mooring/plugin/mounts/mountstest"
 )
 
+const patience = time.Minute // no test waits that long unless it fails
+
 func TestMain(m *testing.M) {
 	mountstest.Private()
 	goleak.VerifyTestMain(m)

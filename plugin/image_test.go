@@ -168,7 +168,7 @@ func TestAnImageWithChosenOptions(t *testing.T) {
 	}
 	assert.Regexp(t, "nodev.*commit=7", options(h))
 	other := start(t, configure(t, "hostB", store))
-	require.Eventually(t, func() bool { _, err := other.Get(context.Background(), &api.GetRequest{Name: "v"}); return err == nil }, 20*time.Second, 5*time.Millisecond)
+	require.Eventually(t, func() bool { _, err := other.Get(context.Background(), &api.GetRequest{Name: "v"}); return err == nil }, patience, 5*time.Millisecond)
 	assert.Regexp(t, "nodev.*commit=7", options(other))
 }
 

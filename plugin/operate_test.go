@@ -29,7 +29,7 @@ func operated(t *testing.T, name, store string) (plugin.Config, *engine, *admin.
 	cfg.Heartbeat = 100 * time.Millisecond
 	e, _ := serve(t, cfg)
 	client := admin.NewClient(cfg.StateDir)
-	require.Eventually(t, func() bool { return probe(t, cfg, "/healthz") == "ok\n" }, 20*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return probe(t, cfg, "/healthz") == "ok\n" }, patience, 10*time.Millisecond)
 	return cfg, e, client
 }
 
@@ -93,7 +93,7 @@ func TestAnOperatorSeesAndRemovesVolumes(t *testing.T) {
 	assert.EqualError(t, err, "no such volume: nosuch")
 
 	_, _, operatorB := operated(t, "hostB", store)
-	require.Eventually(t, func() bool { s, err := operatorB.Volumes(ctx); return err == nil && len(s.Volumes) == 2 }, 20*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { s, err := operatorB.Volumes(ctx); return err == nil && len(s.Volumes) == 2 }, patience, 10*time.Millisecond)
 	assert.ErrorContains(t, gone(operatorB.Remove(ctx, "seen1data", 0)), "volume seen1data is held by host hostA (epoch 1")
 	assert.ErrorContains(t, gone(operator.Remove(ctx, "seen1data", 0)), "volume seen1data is in use by process")
 	assert.EqualError(t, gone(operator.Remove(ctx, "nosuch", 0)), "no such volume: nosuch")
@@ -199,7 +199,7 @@ func TestTheDoctorWithoutAStore(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, []string{"store-unusable"}, kinds(report.Findings))
 	assert.Contains(t, report.Findings[0].What, "store "+store+" is missing")
-	require.Eventually(t, func() bool { return strings.Contains(probe(t, cfg, "/healthz"), "is missing") }, 20*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return strings.Contains(probe(t, cfg, "/healthz"), "is missing") }, patience, 10*time.Millisecond)
 	v, err := operator.Inspect(ctx, "v")
 	require.NoError(t, err)
 	assert.Contains(t, v.Problem, "is missing", "what is remembered is shown all the same")

@@ -227,7 +227,7 @@ func TestACrashDuringCreateAndRemove(t *testing.T) {
 	require.Eventually(t, func() bool {
 		entries, err := os.ReadDir(trash)
 		return err == nil && len(entries) == 0
-	}, 20*time.Second, 10*time.Millisecond, "an earlier run's trash is emptied")
+	}, patience, 10*time.Millisecond, "an earlier run's trash is emptied")
 }
 
 func volumeID(t *testing.T, volumes, name string) string {

@@ -63,7 +63,7 @@ func TestARestoredVolumeHasTheImageThatItHad(t *testing.T) {
 	a.createImage("v")
 	a.mount("v", "id1")
 	a.crash()
-	require.Eventually(t, func() bool { _, err := b.Inspect(ctx, "v"); return err == nil }, 20*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { _, err := b.Inspect(ctx, "v"); return err == nil }, patience, 10*time.Millisecond)
 	_, err := b.TakeOver(ctx, "v", admin.Order{Reason: "test", Force: true})
 	require.NoError(t, err)
 	require.NoError(t, os.WriteFile(filepath.Join(b.mount("v", "id2"), "f"), nil, 0o600))
@@ -119,7 +119,7 @@ func TestTheEnginesRemoveHeedsTheVolumesDelay(t *testing.T) {
 		require.NoError(t, err)
 		return len(found)
 	}
-	require.Eventually(t, func() bool { return entries() == 1 }, 20*time.Second, 10*time.Millisecond, "the others are deleted when their time is over")
+	require.Eventually(t, func() bool { return entries() == 1 }, patience, 10*time.Millisecond, "the others are deleted when their time is over")
 	h = h.restart()
 	_, err := h.Restore(ctx, "kept", "")
 	require.NoError(t, err)

@@ -76,7 +76,7 @@ func awaitSocket(t testing.TB, socket string) {
 	require.Eventually(t, func() bool {
 		c, err := net.Dial("unix", socket)
 		return err == nil && c.Close() == nil
-	}, 20*time.Second, time.Millisecond)
+	}, patience, time.Millisecond)
 }
 
 func TestProtocol(t *testing.T) {
@@ -219,7 +219,7 @@ func TestAClientThatHangsUpLeavesNoHold(t *testing.T) {
 	close(stuck.free)
 	require.Eventually(t, func() bool {
 		return strings.Contains(e.call("Get", `{"Name":"v"}`), `"state":"released"`)
-	}, 20*time.Second, 5*time.Millisecond)
+	}, patience, 5*time.Millisecond)
 	assert.NoDirExists(t, filepath.Join(cfg.MountRoot, "v"))
 }
 

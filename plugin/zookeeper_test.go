@@ -42,7 +42,7 @@ func TestVolumesWithLeasesInZooKeeper(t *testing.T) {
 	assert.Empty(t, leaseFiles(t, dir), "none in the store")
 	kill := container(t, a.mountpoint("v"))
 	a = a.restart()
-	require.Eventually(t, func() bool { return a.state("v") == "mounted" }, 20*time.Second, 20*time.Millisecond, "adopted")
+	require.Eventually(t, func() bool { return a.state("v") == "mounted" }, patience, 20*time.Millisecond, "adopted")
 	assert.Equal(t, map[string]int{"id1": 1}, a.mounts("v"))
 	kill()
 	a.unmount("v", "id1")

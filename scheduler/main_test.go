@@ -32,7 +32,7 @@ func TestMain(m *testing.M) {
 	}
 }
 
-const patience = 30 * time.Second // no test waits that long unless it fails
+const patience = time.Minute // no test waits that long unless it fails
 
 // rig is a scheduler, its store and a scripted master.
 type rig struct {

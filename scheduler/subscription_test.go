@@ -84,13 +84,13 @@ func TestEverySubscriptionBeginsWithReconciliation(t *testing.T) {
 
 func TestASilentStreamIsDropped(t *testing.T) {
 	r := newRig(t, 1)
-	r.master.Heartbeat = 20 * time.Millisecond
+	r.master.Heartbeat = 200 * time.Millisecond
 	r.agents(1, 1)
 	log := r.captureLog()
 	r.start()
 	r.running(1)
 	r.master.Fault(func(f *mesostest.Faults) { f.Silent = true })
-	r.eventually(func() bool { return strings.Contains(log.String(), "no event for 100ms") }, "five heartbeats are missed")
+	r.eventually(func() bool { return strings.Contains(log.String(), "no event for 1s") }, "five heartbeats are missed")
 	r.master.Fault(func(f *mesostest.Faults) { f.Silent = false })
 	r.subscribed(2)
 }

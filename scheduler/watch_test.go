@@ -41,6 +41,13 @@ func (p *pulse) Look(_ context.Context, volumes map[string][]string) (map[string
 	return maps.Clone(p.sights), p.err
 }
 
+// latest is what the latest look asked for.
+func (p *pulse) latest() map[string][]string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.asked
+}
+
 // see changes what is seen, and waits until it was.
 func (r *rig) see(p *pulse, sights map[string]coordinator.Sight, err error) {
 	r.t.Helper()
@@ -80,7 +87,7 @@ var silentNow = coordinator.Sight{Silent: true, Still: 20 * time.Second}
 func TestANodeOfASilentHostRunsElsewhereWhileMesosStillBelievesInIt(t *testing.T) {
 	r, p := newWatchedRig(t, 2)
 	r.see(p, nil, nil)
-	assert.Equal(t, map[string][]string{"h1": {"es1config", "es1data"}, "h2": {"es2config", "es2data"}}, p.asked)
+	assert.Equal(t, map[string][]string{"h1": {"es1config", "es1data"}, "h2": {"es2config", "es2data"}}, p.latest())
 	before := time.Now()
 	r.see(p, map[string]coordinator.Sight{"h1": silentNow, "h2": {Beats: true}}, nil)
 	r.eventually(func() bool { n := r.node(1); return n.Phase == coordinator.Running && n.Epoch == 2 }, "node 1 runs again")
@@ -103,11 +110,11 @@ func TestAHostThatFallsSilentDuringAFirstStartIsFound(t *testing.T) {
 	r.start()
 	r.eventually(func() bool { return r.node(1).Phase == coordinator.Claimed }, "it is launched")
 	r.see(p, nil, nil)
-	assert.Empty(t, p.asked)
+	assert.Empty(t, p.latest())
 	r.master.Update("es-1-1", mesos.TASK_STARTING, []byte(`{"host":"h1"}`))
 	r.eventually(func() bool { return r.node(1).Host() == "h1" }, "its host is known")
 	r.see(p, map[string]coordinator.Sight{"h1": silentNow}, nil)
-	assert.Equal(t, map[string][]string{"h1": {"es1config", "es1data"}}, p.asked)
+	assert.Equal(t, map[string][]string{"h1": {"es1config", "es1data"}}, p.latest())
 	r.agents(2, 2)
 	r.eventually(func() bool { n := r.node(1); return n.Place.Agent == "agent-2" && n.Epoch == 2 }, "it is launched elsewhere")
 }
@@ -147,5 +154,5 @@ func TestASchedulerThatStartsWatchesAnewAndKnowsWhoWasSilent(t *testing.T) {
 	require.Contains(t, r.scheduler.View().State.Silent, "h1", "nothing is launched there")
 	r.see(p, nil, nil)
 	assert.Equal(t, 2, p.begun)
-	assert.Contains(t, p.asked, "h1", "it is looked at until it beats")
+	assert.Contains(t, p.latest(), "h1", "it is looked at until it beats")
 }

@@ -23,7 +23,7 @@ import (
 	"mooring/plugin/beside"
 )
 
-const patience = 20 * time.Second
+const patience = time.Minute
 
 func TestMain(m *testing.M) {
 	if len(os.Args) > 2 {

@@ -18,7 +18,7 @@ import (
 
 const (
 	root     = "/election"
-	patience = time.Minute
+	patience = 3 * time.Minute
 )
 
 func connect(t *testing.T, server string) *ensemble.Conn {

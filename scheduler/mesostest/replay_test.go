@@ -26,7 +26,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const (
-	patience      = 10 * time.Second
+	patience      = time.Minute
 	recordedAgent = "c9dda2dd-2f50-477b-bda9-223df131b223-S0"
 	mediaType     = "application/x-protobuf"
 )

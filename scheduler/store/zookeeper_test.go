@@ -42,7 +42,7 @@ func open(t testing.TB, address string, initial coordinator.State) *store.ZooKee
 // raw is a connection beside the store's.
 func raw(t testing.TB, s *server.Server) *zk.Conn {
 	t.Helper()
-	c, _, err := zk.Connect([]string{s.Address}, 10*time.Second, zk.WithLogger(silent{}))
+	c, _, err := zk.Connect([]string{s.Address}, time.Minute, zk.WithLogger(silent{}))
 	require.NoError(t, err)
 	t.Cleanup(c.Close)
 	return c

@@ -19,7 +19,7 @@ import (
 	"mooring/test/faultfs"
 )
 
-const patience = 30 * time.Second
+const patience = time.Minute
 
 // scene is a directory and the file system over it.
 type scene struct {
