@@ -236,8 +236,8 @@ func TestHangEndsWhenHealed(t *testing.T) {
 func TestHangingProcessCanBeKilled(t *testing.T) {
 	s := mounted(t)
 	s.write(t, "file", "here")
-	reader := exec.CommandContext(t.Context(), "sh", "-c", "exec 3<file; read x <ready; exec cat file")
-	reader.Dir = s.at
+	// It goes there by itself: while a child is made that begins in the file system, this process, its server, may stand still.
+	reader := exec.CommandContext(t.Context(), "sh", "-c", `cd "$0"; exec 3<file; read x <ready; exec cat file`, s.at)
 	require.NoError(t, unix.Mkfifo(s.path("ready"), 0o600))
 	require.NoError(t, reader.Start())
 	ready, err := os.OpenFile(s.path("ready"), os.O_WRONLY, 0)

@@ -134,9 +134,6 @@ func network() string {
 	return fmt.Sprintf("127.%d.%d", 64+os.Getpid()%190, networks.Add(1)%256)
 }
 
-// freeAddress is where nobody else listens, now or later, unlike at a port that the kernel once gave and that is free again.
-func freeAddress() string { return network() + ".1:5060" }
-
 // processes are those whose environment has all the given variables, as NAME=value.
 func processes(variables ...string) []int {
 	all, _ := os.ReadDir("/proc")
