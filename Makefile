@@ -12,7 +12,7 @@ SEED ?= 0# from the time
 TESTS := go run ./test/cmd/tests# go test that says what was skipped
 CELL := go run ./test/cmd/cell --dir $(CELL_DIR)
 
-.PHONY: help build plugin check test test-units test-stories demo cell cell-down chaos soak bench prepare clean FORCE
+.PHONY: help build plugin check test test-units test-stories stories-long stories-short demo cell cell-down chaos soak bench prepare clean FORCE
 
 help: ## list the targets
 	@grep -hE '^[a-z/-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -50,8 +50,17 @@ test-units:
 	$(TESTS) -run RandomHistories ./scheduler
 
 test-stories: $(BUILD)/plugin
-	$(TESTS) -count=1 -v -timeout 60m ./test
+	$(MAKE) -j2 stories-long stories-short
 	$(TESTS) -count=1 -v -parallel 3 -timeout 20m ./test/chaos
+
+# Stories spend most of their time in waiting, so they are told in two cells at once.
+LONG_STORIES := TestStory(AnAgentReturns|AnOperatorsWalk|ElasticsearchOnImages|Soak|SilentHosts)
+
+stories-long:
+	$(TESTS) -count=1 -v -timeout 45m -run '$(LONG_STORIES)' ./test
+
+stories-short:
+	MOORING_TEST_CELL=/var/tmp/mooring-stories-short $(TESTS) -count=1 -v -timeout 45m -skip '$(LONG_STORIES)' ./test
 
 demo: prepare $(BUILD)/plugin ## the whole story on this machine: a host dies, its node comes back, nothing is lost
 	go run ./test/cmd/demo
