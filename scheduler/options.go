@@ -94,9 +94,9 @@ func (o Options) CheckLimits() error {
 // CheckPaths reports what is wrong with the places on agents.
 func (o Options) CheckPaths() error {
 	var errs []error
-	for what, path := range map[string]string{"executor path": o.ExecutorPath, "state directory of the volume driver": o.DriverState} {
-		if path != "" && !strings.HasPrefix(path, "/") {
-			errs = append(errs, fmt.Errorf("%s %q: use an absolute path, the same on every agent", what, path))
+	for _, place := range []struct{ what, path string }{{"executor path", o.ExecutorPath}, {"state directory of the volume driver", o.DriverState}} {
+		if place.path != "" && !strings.HasPrefix(place.path, "/") {
+			errs = append(errs, fmt.Errorf("%s %q: use an absolute path, the same on every agent", place.what, place.path))
 		}
 	}
 	return errors.Join(errs...)
