@@ -26,7 +26,7 @@ func TestAnOperatorChecksAndRepairsAnImage(t *testing.T) {
 	h := start(t, cfg)
 	h.createImage("v")
 	_, err := h.check("v", false)
-	assert.EqualError(t, err, "volume v was never mounted: there is nothing in it")
+	assert.EqualError(t, err, "volume v was never mounted: it has no file system of Mooring's yet")
 	require.NoError(t, os.WriteFile(filepath.Join(h.mount("v", "id1"), "f"), []byte("x"), 0o600))
 	_, err = h.check("v", true)
 	assert.EqualError(t, err, "volume v is in use on this host: stop its containers first")

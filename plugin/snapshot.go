@@ -88,7 +88,7 @@ func (d *Driver) imageInStore(name string) (*store.Store, volume, imageKeeper, e
 func (d *Driver) filledImage(v volume, verb string) (imageKeeper, error) {
 	keeper, err := d.images(v, verb)
 	if err == nil && !v.Used {
-		err = fmt.Errorf("volume %s was never mounted: there is nothing in it", v.Name)
+		err = fmt.Errorf("volume %s was never mounted: it has no file system of Mooring's yet", v.Name)
 	}
 	return keeper, err
 }

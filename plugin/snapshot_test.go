@@ -99,7 +99,7 @@ func TestWhatCannotBeClonedOrKept(t *testing.T) {
 		`snapshot name "../x" is not allowed: use a letter or digit, then up to 127 letters, digits, '_', '.' or '-'`: h.snapshot("v", "../x"),
 		"snapshot of volume v: there is a snapshot s already: remove it first, or choose another name":                h.snapshot("v", "s"),
 		"volume plain is a directory of the store: only an image can have snapshots":                                  h.snapshot("plain", "s"),
-		"volume fresh was never mounted: there is nothing in it":                                                      h.snapshot("fresh", "s"),
+		"volume fresh was never mounted: it has no file system of Mooring's yet":                                      h.snapshot("fresh", "s"),
 		"no such volume: nosuch":                                                 h.snapshot("nosuch", "s"),
 		"volume v exists already: choose another name":                           h.clone("fresh", "v"),
 		"create volume w: no such volume: nosuch":                                h.clone("nosuch", "w"),
