@@ -56,7 +56,7 @@ func (c *cluster) addMaster(number int, flags ...string) (master *daemon, addres
 	return newDaemon(c.t, fmt.Sprintf("master%d", number), append(args, flags...)...), ip + ":" + masterPort
 }
 
-// startMasters starts three masters, which elect one of themselves in ZooKeeper, and waits until they listen.
+// startMasters starts three masters, which elect one of themselves in ZooKeeper, and waits until each is one that the others can do without.
 func (c *cluster) startMasters(place string, flags ...string) (masters []*daemon, addresses []string) {
 	c.t.Helper()
 	flags = slices.Concat([]string{"--quorum=2", "--zk=" + place}, flags, quick)
@@ -67,8 +67,20 @@ func (c *cluster) startMasters(place string, flags ...string) (masters []*daemon
 	}
 	for _, address := range addresses {
 		awaitPort(c.t, address)
+		eventually(c.t, "master "+address+" has its copy of the registry", func() error { return inQuorum(address) })
 	}
 	return masters, addresses
+}
+
+// inQuorum checks that a master votes on the registry. Two of which one does not yet recover from nothing, if the third dies.
+func inQuorum(master string) error {
+	const recovered = "registrar/log/recovered"
+	var metrics map[string]float64
+	err := ask("http://"+master+"/metrics/snapshot?timeout=1secs", &metrics)
+	if err == nil && metrics[recovered] != 1 {
+		err = fmt.Errorf("%s is %v", recovered, metrics[recovered])
+	}
+	return err
 }
 
 func (c *cluster) startMaster() {
