@@ -156,12 +156,7 @@ func (p *process) meetsCall(call *v1.Call) fate {
 	if !hit {
 		return done
 	}
-	p.count(func(c *counts) { c.unheard++ })
-	p.happens("scheduler %d: %s", p.number, hitch)
-	if hitch.dies {
-		p.die()
-	}
-	return hitch.meets
+	return p.meets(hitch)
 }
 
 // meetsWrite tells what becomes of a write, or of a read.
@@ -186,12 +181,17 @@ func (p *process) meetsWrite(before, after coordinator.State) fate {
 	if !hit {
 		return done
 	}
+	return p.meets(hitch)
+}
+
+// meets has a hitch befall the process.
+func (p *process) meets(h hitch) fate {
 	p.count(func(c *counts) { c.unheard++ })
-	p.happens("scheduler %d: %s", p.number, hitch)
-	if hitch.dies {
+	p.happens("scheduler %d: %s", p.number, h)
+	if h.dies {
 		p.die()
 	}
-	return hitch.meets
+	return h.meets
 }
 
 // onTheWay takes the time that something takes from here to there, which depends on what it is, and when.
