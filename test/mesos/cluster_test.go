@@ -112,7 +112,7 @@ func (c *cluster) agentOf(number int, master string, flags ...string) *agent {
 	a.flags = append([]string{"--master=" + master}, flags...)
 	a.daemon = newDaemon(c.t, fmt.Sprintf("agent%d", number))
 	c.t.Cleanup(a.erase)
-	c.t.Cleanup(func() { killAll(c.t, a.executors) })
+	c.t.Cleanup(func() { killAll(c.t, a.started) })
 	c.t.Cleanup(a.kill) // first, or it starts others
 	a.asNew()
 	a.start()
@@ -157,11 +157,14 @@ func (a *agent) endpoint() string { return a.Host + ":" + agentPort }
 // executors are the processes of executors on the agent.
 func (a *agent) executors() []int { return processes("MESOS_AGENT_ENDPOINT=" + a.endpoint()) }
 
+// started are the processes of executors, and those that are yet to become one: of a launch that was under way when the agent was killed.
+func (a *agent) started() []int { return processes("LIBPROCESS_IP=" + a.Host) }
+
 // powerCut ends the agent with all that it started. start is the host's return then, with its directory, unless it was asNew.
 func (a *agent) powerCut() {
 	a.t.Helper()
 	a.kill()
-	killAll(a.t, a.executors)
+	killAll(a.t, a.started)
 	a.reboot()
 }
 
