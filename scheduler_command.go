@@ -88,7 +88,7 @@ func (c *schedulerCommand) Validate() error {
 			errs = append(errs, fmt.Errorf(format, args...))
 		}
 	}
-	errs = append(errs, coordinator.CheckFramework(c.Framework), scheduler.CheckMasters(c.Master, c.MasterTLS), c.checkAccess(), c.limits().CheckLimits(), c.limits().CheckPaths(), elasticsearch.CheckHeap(c.heap(), c.Memory),
+	errs = append(errs, coordinator.CheckFramework(c.Framework), scheduler.CheckMasters(c.Master, c.MasterTLS), c.checkAccess(), c.limits().Check(), elasticsearch.CheckHeap(c.heap(), c.Memory),
 		elasticsearch.CheckJavaOptions(c.JavaOption), elasticsearch.CheckSettings(c.Setting), c.checkVolumes())
 	_, err := coordinator.ParseConstraints(c.Constraint)
 	errs = append(errs, err)

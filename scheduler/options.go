@@ -79,21 +79,15 @@ func (o Options) complete() (Options, error) {
 	if o.Log == nil {
 		o.Log = hclog.NewNullLogger()
 	}
-	return o, errors.Join(o.CheckLimits(), o.CheckPaths(), o.checkLaunch())
+	return o, errors.Join(o.Check(), o.checkLaunch())
 }
 
-// CheckLimits reports what is wrong with roles and times.
-func (o Options) CheckLimits() error {
+// Check reports what is wrong with roles, times and places on agents, which needs no other option.
+func (o Options) Check() error {
 	errs := []error{CheckRoles(o.Roles)}
 	if o.FailoverTimeout < time.Minute {
 		errs = append(errs, fmt.Errorf("failover timeout %s: use at least 1m, Mesos kills all tasks of a scheduler that is away for longer", o.FailoverTimeout))
 	}
-	return errors.Join(errs...)
-}
-
-// CheckPaths reports what is wrong with the places on agents.
-func (o Options) CheckPaths() error {
-	var errs []error
 	for _, place := range []struct{ what, path string }{{"executor path", o.ExecutorPath}, {"state directory of the volume driver", o.DriverState}} {
 		if place.path != "" && !strings.HasPrefix(place.path, "/") {
 			errs = append(errs, fmt.Errorf("%s %q: use an absolute path, the same on every agent", place.what, place.path))
