@@ -190,7 +190,7 @@ func TestGetAndListAnswerWhileStorageHangs(t *testing.T) {
 	h.create("v")
 	h.mount("v", "i")
 	h.crash()
-	stuck := &stuck{entered: make(chan struct{}), free: make(chan struct{})}
+	stuck := newStuck()
 	cfg.Backend = stuck
 	kill := container(t, filepath.Join(cfg.MountRoot, "v"))
 	defer kill()
@@ -206,7 +206,7 @@ func TestGetAndListAnswerWhileStorageHangs(t *testing.T) {
 
 func TestAClientThatHangsUpLeavesNoHold(t *testing.T) {
 	cfg := configure(t, "hostA", t.TempDir())
-	stuck := &stuck{entered: make(chan struct{}), free: make(chan struct{})}
+	stuck := newStuck()
 	cfg.Backend = stuck
 	e, _ := serve(t, cfg)
 	e.call("Create", `{"Name":"v"}`)

@@ -19,7 +19,7 @@ import (
 func TestCallsEndWhenStorageDoesNotAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cfg := configure(t, "hostA", t.TempDir())
-		stuck := &stuck{entered: make(chan struct{}), free: make(chan struct{})}
+		stuck := newStuck()
 		cfg.Backend = stuck
 		h := start(t, cfg)
 		h.create("v")
@@ -63,7 +63,7 @@ func TestALateUnmountIsNotForgotten(t *testing.T) {
 				h.create("v")
 				h.mount("v", "id1")
 				h.crash()
-				stuck := &stuck{entered: make(chan struct{}), free: make(chan struct{})}
+				stuck := newStuck()
 				cfg.Backend = stuck
 				h = start(t, cfg)
 				<-stuck.entered // takes the volume up again
@@ -82,7 +82,7 @@ func TestALateUnmountIsNotForgotten(t *testing.T) {
 func TestAMountWhoseCallerHasGoneIsUndone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cfg := configure(t, "hostA", t.TempDir())
-		stuck := &stuck{entered: make(chan struct{}), free: make(chan struct{})}
+		stuck := newStuck()
 		cfg.Backend = stuck
 		h := start(t, cfg)
 		h.create("v")
@@ -102,6 +102,8 @@ type stuck struct {
 	backend.Dir
 	entered, free chan struct{}
 }
+
+func newStuck() *stuck { return &stuck{entered: make(chan struct{}), free: make(chan struct{})} }
 
 func (s *stuck) Mount(ctx context.Context, v backend.Spec, target string) error {
 	select {

@@ -192,7 +192,7 @@ func TestAChangedPolicyCounts(t *testing.T) {
 func TestTheDoctorDoesNotMistakeACallAtWork(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cfg := configure(t, "hostA", t.TempDir())
-		stuck := &stuck{entered: make(chan struct{}), free: make(chan struct{})}
+		stuck := newStuck()
 		cfg.Backend = stuck
 		h := start(t, cfg)
 		h.create("v")
