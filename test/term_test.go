@@ -1,7 +1,6 @@
 package test
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"net"
@@ -13,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"mooring/test/cell"
+	"mooring/test/zookeeper"
 )
 
 // By how much the epoch grows from one leader to the next tells how the first one ended: each transaction that changes who leads
@@ -39,14 +39,7 @@ type votes struct {
 
 func watchVotes(t *testing.T, c *cell.Cell) *votes {
 	t.Helper()
-	dial := func(network, address string, timeout time.Duration) (net.Conn, error) {
-		ctx, cancel := context.WithTimeout(context.Background(), timeout)
-		defer cancel()
-		return c.Dial(ctx, network, address)
-	}
-	conn, _, err := zk.Connect([]string{coordinatorsKeeper}, 30*time.Second, zk.WithDialer(dial), zk.WithLogInfo(false))
-	require.NoError(t, err)
-	t.Cleanup(conn.Close)
+	conn := zookeeper.Reach(t, coordinatorsKeeper, c.Dial)
 	require.NoError(t, conn.AddAuth("digest", []byte(coordinatorsUser)))
 	return &votes{t: t, cell: c, conn: conn}
 }

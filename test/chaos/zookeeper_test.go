@@ -4,14 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"testing"
-	"time"
 
 	"github.com/go-zookeeper/zk"
 	"github.com/stretchr/testify/require"
 
 	"mooring/test/cell"
+	"mooring/test/zookeeper"
 )
 
 // keptOutside is a ZooKeeper that has the leases of a cell's volumes.
@@ -19,14 +18,7 @@ type keptOutside struct{ conn *zk.Conn }
 
 func watchLeases(t *testing.T, c *cell.Cell, address string) *keptOutside {
 	t.Helper()
-	dial := func(network, address string, timeout time.Duration) (net.Conn, error) {
-		ctx, cancel := context.WithTimeout(context.Background(), timeout)
-		defer cancel()
-		return c.Dial(ctx, network, address)
-	}
-	conn, _, err := zk.Connect([]string{address}, 30*time.Second, zk.WithDialer(dial), zk.WithLogInfo(false))
-	require.NoError(t, err)
-	t.Cleanup(conn.Close)
+	conn := zookeeper.Reach(t, address, c.Dial)
 	ctx, cancel := context.WithTimeout(t.Context(), roundLimit)
 	defer cancel()
 	require.NoError(t, await(ctx, "ZooKeeper", func() error { return conn.AddAuth("digest", []byte("mooring:secret")) }))

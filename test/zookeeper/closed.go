@@ -2,8 +2,8 @@ package zookeeper
 
 import (
 	"fmt"
+	"net"
 	"testing"
-	"time"
 
 	"github.com/go-zookeeper/zk"
 	"github.com/stretchr/testify/assert"
@@ -14,7 +14,8 @@ import (
 // the paths.
 func Closed(t testing.TB, s *Server, root, user, password string) []string {
 	t.Helper()
-	insider, stranger := connect(t, s), connect(t, s)
+	dial := new(net.Dialer).DialContext
+	insider, stranger := Reach(t, s.Address, dial), Reach(t, s.Address, dial)
 	require.NoError(t, insider.AddAuth("digest", fmt.Appendf(nil, "%s:%s", user, password)))
 	want := zk.DigestACL(zk.PermAll, user, password)
 	var seen []string
@@ -36,15 +37,3 @@ func Closed(t testing.TB, s *Server, root, user, password string) []string {
 	}
 	return seen
 }
-
-func connect(t testing.TB, s *Server) *zk.Conn {
-	t.Helper()
-	c, _, err := zk.Connect([]string{s.Address}, 10*time.Second, zk.WithLogger(silent{}))
-	require.NoError(t, err)
-	t.Cleanup(c.Close)
-	return c
-}
-
-type silent struct{}
-
-func (silent) Printf(string, ...any) {}
