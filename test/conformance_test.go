@@ -21,6 +21,7 @@ import (
 type talk struct {
 	h             *cell.Host
 	driver, state string
+	store         string // the directory above it
 }
 
 // calls counts what the engine has asked the driver, by verb.
@@ -84,11 +85,11 @@ func TestStoryDockersOwnChecks(t *testing.T) {
 		assert.NotContains(t, volumes, "checks")
 		assert.NotContains(t, volumes, `"mounted"`)
 	}
-	t.Run("managed", func(t *testing.T) { converse(t, talk{h, cell.PluginName, filepath.Join(h.Dir, "state")}) })
+	t.Run("managed", func(t *testing.T) { converse(t, talk{h, cell.PluginName, filepath.Join(h.Dir, "state"), h.Store()}) })
 	t.Run("plain", func(t *testing.T) {
 		p := newPlain(t, h)
 		comesLate(t, p)
-		converse(t, talk{h, plainName, p.state()})
+		converse(t, talk{h, plainName, p.state(), p.store()})
 		require.NoError(t, p.signal(within(t), "TERM"))
 	})
 }
@@ -153,7 +154,7 @@ func dockersOwnChecks(t *testing.T, k talk) {
 	t.Run("UnmountOnMountFail", func(t *testing.T) {
 		docker(t, h, "volume", "create", "-d", driver, "-o", "backend=image", "-o", "size=64m", "checks")
 		k.run(t, "checks", "true", "--rm")
-		image := storeOf(state, h) + "/mooring/volumes/checks/image"
+		image := k.store + "/mooring/volumes/checks/image"
 		require.NoError(t, os.Rename(image, image+".away"))
 		k.asks(t, map[string]int{"Mount": 1}, func() {
 			_, err := h.Docker(within(t), with(driver, "checks", "true", "--rm")...)
@@ -279,12 +280,4 @@ func comesLate(t *testing.T, p *plainPlugin) {
 		require.NoError(t, <-ran)
 		docker(t, p.host, "volume", "rm", "late")
 	})
-}
-
-// storeOf is the directory above the store of the driver with that state.
-func storeOf(state string, h *cell.Host) string {
-	if filepath.Base(filepath.Dir(state)) == plainName {
-		return filepath.Join(filepath.Dir(state), "store")
-	}
-	return h.Store()
 }
