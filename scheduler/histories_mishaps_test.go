@@ -1,7 +1,6 @@
 package scheduler_test
 
 import (
-	"fmt"
 	"slices"
 	"testing/synctest"
 	"time"
@@ -16,7 +15,7 @@ import (
 // befall has something befall somebody.
 func (h *history) befall() {
 	if h.rng.IntN(2) == 0 {
-		h.befallCluster(fmt.Sprintf("agent-%d", 1+h.rng.IntN(historyAgents)))
+		h.befallCluster(agent(1 + h.rng.IntN(historyAgents)).ID)
 		return
 	}
 	p := h.schedulers[h.rng.IntN(len(h.schedulers))]
@@ -32,12 +31,12 @@ func (h *history) befall() {
 	}
 }
 
-func (h *history) befallCluster(agent string) {
+func (h *history) befallCluster(id string) {
 	switch kind := h.rng.IntN(9); {
-	case kind < 2 && !slices.Contains(h.lost, agent):
-		h.happens("%s is lost", agent)
-		h.master.LoseAgent(agent)
-		h.lost = append(h.lost, agent)
+	case kind < 2 && !slices.Contains(h.lost, id):
+		h.happens("%s is lost", id)
+		h.master.LoseAgent(id)
+		h.lost = append(h.lost, id)
 	case kind == 2:
 		h.returnAll()
 	case kind == 3:
@@ -48,7 +47,7 @@ func (h *history) befallCluster(agent string) {
 		h.master.Failover()
 		h.lost = nil
 		for i := range historyAgents {
-			h.master.Reregister(fmt.Sprintf("agent-%d", i+1))
+			h.master.Reregister(agent(i + 1).ID)
 		}
 	case kind == 5:
 		h.failTask()
@@ -57,7 +56,7 @@ func (h *history) befallCluster(agent string) {
 		h.happens("of lost calls, %s is one or is none any more, no other is", lose)
 		h.master.Fault(func(f *mesostest.Faults) { f.Lose = map[v1.Call_Type]bool{lose: !f.Lose[lose]} })
 	case kind == 7 && h.rules.Fencing:
-		h.fallSilent(agent)
+		h.fallSilent(id)
 	case kind == 8:
 		h.happens("all hosts beat")
 		h.beat("")

@@ -40,7 +40,7 @@ func (h *history) beat(but string) {
 		maps.Copy(sights, h.pulse.sights)
 	}
 	for i := range historyAgents {
-		host := hostOf(fmt.Sprintf("agent-%d", i+1))
+		host := hostOf(agent(i + 1).ID)
 		if !sights[host].Silent {
 			sights[host] = coordinator.Sight{Beats: true}
 		}
