@@ -94,7 +94,6 @@ type agent struct {
 	*daemon
 	cluster *cluster
 	Host    string // its address
-	disk    string // has all directories that the agent ever worked in
 	work    string
 	boot    string
 	flags   []string
@@ -108,10 +107,9 @@ func (c *cluster) agent(number int, flags ...string) *agent {
 
 func (c *cluster) agentOf(number int, master string, flags ...string) *agent {
 	c.t.Helper()
-	a := &agent{cluster: c, Host: fmt.Sprintf("%s.%d", c.network, number), disk: c.t.TempDir(), boot: filepath.Join(c.t.TempDir(), "boot_id")}
+	a := &agent{cluster: c, Host: fmt.Sprintf("%s.%d", c.network, number), boot: filepath.Join(c.t.TempDir(), "boot_id")}
 	a.flags = append([]string{"--master=" + master}, flags...)
 	a.daemon = newDaemon(c.t, fmt.Sprintf("agent%d", number))
-	c.t.Cleanup(a.erase)
 	c.t.Cleanup(func() { killAll(c.t, a.started) })
 	c.t.Cleanup(a.kill) // first, or it starts others
 	a.asNew()
@@ -124,9 +122,7 @@ func (c *cluster) agentOf(number int, master string, flags ...string) *agent {
 func (a *agent) asNew() {
 	a.t.Helper()
 	a.reboot()
-	work, err := os.MkdirTemp(a.disk, "work")
-	require.NoError(a.t, err)
-	a.work = work
+	a.work = a.t.TempDir()
 	a.args = append([]string{
 		"unshare", "--mount", "--propagation=private", "bash", "-c", hide, "agent", a.boot, filepath.Join(programs, "mesos-agent"),
 		"--ip=" + a.Host, "--port=" + agentPort, "--hostname=" + a.Host, "--work_dir=" + a.work,
@@ -137,12 +133,6 @@ func (a *agent) asNew() {
 	if !slices.ContainsFunc(a.flags, func(f string) bool { return strings.HasPrefix(f, "--resources=") }) { // Mesos takes no flag twice
 		a.args = append(a.args, "--resources=cpus:4;mem:4096;disk:10000;ports:[9200-9399]")
 	}
-}
-
-// erase removes what the agent and its executors wrote. What fetches an executor for an agent that was killed ends when it has
-// done so, and writes until then.
-func (a *agent) erase() {
-	eventually(a.t, a.name+" has left nothing", func() error { return os.RemoveAll(a.disk) })
 }
 
 func (a *agent) reboot() {
